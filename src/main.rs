@@ -1,0 +1,3 @@
+//! Argv in, exit code out; nothing else.
+
+fn main() {}

@@ -1,0 +1,263 @@
+//! What the user asked for, checked: a [`Spec`] cannot be wrong.
+//!
+//! `spec::load` reads the files ([`source`]), parses them with positions ([`yaml`]), collects every
+//! problem ([`problem`]) and only then makes a `Spec`. Nothing here touches the host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub mod name;
+
+pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
+
+/// One cluster and the components of one profile, ready to be planned.
+#[derive(Clone, Debug, Serialize)]
+pub struct Spec {
+    /// The cluster to make.
+    pub cluster: Cluster,
+    /// What is installed on it.
+    pub profile: Profile,
+}
+
+/// A validated `kind: Cluster` file with every default filled in.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cluster {
+    /// A DNS label, at most 32 characters.
+    pub name: ClusterName,
+    /// Which tool's conventions the cluster follows.
+    pub provider: Provider,
+    /// The profile named in the file, if any.
+    pub profile: Option<ProfileName>,
+    /// How host ports are chosen.
+    pub host_ports: HostPorts,
+    /// How pods reach each other.
+    pub network: NetworkMode,
+    /// IPv4 CIDR for pods.
+    pub pod_subnet: String,
+    /// IPv4 CIDR for services.
+    pub service_subnet: String,
+    /// Control plane first, then workers in file order.
+    pub nodes: Vec<Node>,
+}
+
+/// The conventions a cluster follows on the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// kubeadm nodes, visible to the `kind` command.
+    Kind,
+}
+
+/// How host ports are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostPorts {
+    /// The well-known port; an error if a chosen component needs it and another program holds it.
+    Default,
+    /// A free port, kept for the cluster's life.
+    Auto,
+}
+
+/// Which CNI set-up the nodes get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// `Bundled` where the node image carries a CNI manifest, else `Static`.
+    Auto,
+    /// The node image's own `/kind/manifests/default-cni.yaml`.
+    Bundled,
+    /// Files and routes written by us; no CNI pod.
+    Static,
+    /// None: the user installs one; nodes are then not waited for.
+    None,
+}
+
+/// One node, expanded (`count` is already unrolled) and with its final labels and taints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Node {
+    /// Our name: `core`, `edge`, `edge-2`.
+    pub name: NodeName,
+    /// Container, hostname and Kubernetes node name: `dev-control-plane`, `dev-worker2`.
+    pub host: String,
+    /// Runs the API server and etcd.
+    pub control_plane: bool,
+    /// How real the node is.
+    pub fidelity: Fidelity,
+    /// `role=` and `node-role.kubernetes.io/<role>`.
+    pub role: Option<String>,
+    /// `zone=` and `topology.kubernetes.io/zone=`.
+    pub zone: Option<String>,
+    /// Our `arch=` label.
+    pub arch: Option<Arch>,
+    /// `accelerator=` label and taint.
+    pub accelerator: Option<String>,
+    /// Simulated extended resources, by name, in whole units.
+    pub resources: BTreeMap<String, u64>,
+    /// Every label the node must carry, derived ones included.
+    pub labels: BTreeMap<String, String>,
+    /// Every taint the node must carry, derived ones included.
+    pub taints: Vec<Taint>,
+}
+
+/// How real a node is; shown by `status`, never pretended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fidelity {
+    /// What the host is.
+    Native,
+    /// A native node that carries our `arch` label and a taint.
+    Labelled,
+}
+
+/// A Kubernetes taint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Taint {
+    /// Qualified name.
+    pub key: String,
+    /// May be empty.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: String,
+}
+
+/// A validated `kind: Profile` file with its components resolved, in installation order.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    /// Name of the profile.
+    pub name: ProfileName,
+    /// Generated or documented development credentials.
+    pub credentials: Credentials,
+    /// Components after the ones they need.
+    pub components: Vec<Component>,
+}
+
+/// Where credentials come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Credentials {
+    /// Random, one set for each cluster.
+    Generated,
+    /// The documented development values.
+    Fixed,
+}
+
+/// A component as chosen by a profile, with its definition.
+#[derive(Clone, Debug, Serialize)]
+pub struct Component {
+    /// Also the Helm release name.
+    pub name: ComponentName,
+    /// Namespace of the release.
+    pub namespace: String,
+    /// A key of [`Definition::sizes`].
+    pub size: String,
+    /// User values merged over the size's values; go to the chart as they are.
+    pub values: serde_json::Value,
+    /// What to do where an image cannot be had.
+    pub when_unavailable: WhenUnavailable,
+    /// `profiles/components/<name>.yaml`.
+    pub definition: Definition,
+}
+
+/// What to do with a component whose image cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenUnavailable {
+    /// Refuse the whole `up` before anything is touched.
+    Fail,
+    /// Leave it out, and say so everywhere.
+    Skip,
+}
+
+/// A component as data: `kind: Component`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Definition {
+    /// Same as the file's name.
+    pub name: ComponentName,
+    /// One line for people.
+    pub description: String,
+    /// Folder under `charts-cache/`.
+    pub chart: String,
+    /// Images the chart runs.
+    pub images: Vec<ImageName>,
+    /// Other components that must be ready first.
+    pub needs: Vec<ComponentName>,
+    /// Ports reachable from the host.
+    pub ports: Vec<Port>,
+    /// Keys of the credentials Secret; absent where the component has none.
+    pub credentials: Option<CredentialSpec>,
+    /// Values for each size.
+    pub sizes: BTreeMap<String, serde_json::Value>,
+    /// When the component counts as ready; all must hold.
+    pub ready: Vec<Gate>,
+    /// How it is proven.
+    pub smoke: Option<SmokeSpec>,
+    /// Settings that `pipe env` hands out: name to template (`{port:client}`, `{host}`, `{username}`).
+    pub env: BTreeMap<String, String>,
+}
+
+/// A component port from the host port catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Port {
+    /// Name within the component: `client`.
+    pub name: String,
+    /// Entry of the host port catalogue ([`port::CATALOGUE`]): `nats-client`.
+    pub catalogue: String,
+}
+
+/// The Secret that `pipe` makes for a component before its chart is installed.
+#[derive(Clone, Debug, Serialize)]
+pub struct CredentialSpec {
+    /// Name of the Kubernetes Secret in the component's namespace.
+    pub secret: String,
+    /// Key to how its value is made.
+    pub keys: BTreeMap<String, CredentialValue>,
+}
+
+/// How one credential value is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialValue {
+    /// Always this text (user names).
+    Value(String),
+    /// Random letters and digits of this length; with fixed credentials, the second field.
+    Generate {
+        /// Number of characters.
+        length: usize,
+        /// The documented development value.
+        fixed: String,
+    },
+}
+
+/// A typed readiness condition with its deadline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gate {
+    /// What must hold.
+    pub condition: GateCondition,
+    /// Deadline from the moment the release is installed.
+    pub within: Duration,
+}
+
+/// The closed vocabulary of readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GateCondition {
+    /// Every replica of this StatefulSet is updated and ready.
+    StatefulSet(String),
+    /// Every replica of this Deployment is updated and available.
+    Deployment(String),
+    /// This Service has at least one ready endpoint.
+    Endpoints(String),
+}
+
+/// How a component is proven.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SmokeSpec {
+    /// A driver of the closed set in [`crate::smoke`].
+    pub driver: String,
+    /// The port it talks to, by [`Port::name`].
+    pub port: String,
+    /// Deadline for the whole check.
+    pub within: Duration,
+}

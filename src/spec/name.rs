@@ -1,0 +1,224 @@
+//! Newtypes for every name that crosses a module border; parsed once, at the edge.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest DNS label (RFC 1123).
+const DNS_LABEL_MAX: usize = 63;
+
+/// Longest cluster name: `<cluster>-control-plane` must stay a DNS label with room to spare, and
+/// k3d allows 32.
+const CLUSTER_NAME_MAX: usize = 32;
+
+/// Why `text` is not a DNS label, or `None` if it is one.
+pub fn dns_label_fault(text: &str, max: usize) -> Option<String> {
+    if text.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if text.len() > max {
+        return Some(format!("is {} characters long, more than {max}", text.len()));
+    }
+    if let Some(c) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+        return Some(format!("contains {c:?}; only a-z, 0-9 and '-' may stand in it"));
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return Some("starts or ends with '-'".to_owned());
+    }
+    None
+}
+
+macro_rules! label_name {
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks `text`; the error says what is wrong with it.
+            pub fn parse(text: &str) -> Result<Self, String> {
+                match dns_label_fault(text, $max) {
+                    None => Ok(Self(text.to_owned())),
+                    Some(fault) => Err(format!("{text:?} {fault}")),
+                }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::parse(text)
+            }
+        }
+    };
+}
+
+label_name!(
+    /// Name of a cluster: a DNS label of at most 32 characters.
+    ClusterName,
+    CLUSTER_NAME_MAX
+);
+label_name!(
+    /// Our name of a node, unique in its cluster.
+    NodeName,
+    DNS_LABEL_MAX
+);
+label_name!(
+    /// Name of a profile; also its file's name.
+    ProfileName,
+    DNS_LABEL_MAX
+);
+label_name!(
+    /// Name of a component; also its file's and its Helm release's name.
+    ComponentName,
+    53
+);
+
+/// A CPU architecture, in Go's spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// x86-64.
+    Amd64,
+    /// AArch64.
+    Arm64,
+}
+
+impl Arch {
+    /// The host's architecture, if `pipe` knows it.
+    pub fn host() -> Option<Arch> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Arch::Amd64),
+            "aarch64" => Some(Arch::Arm64),
+            _ => None,
+        }
+    }
+
+    /// Parses Go's spelling and the kernel's.
+    pub fn parse(text: &str) -> Option<Arch> {
+        match text {
+            "amd64" | "x86_64" => Some(Arch::Amd64),
+            "arm64" | "aarch64" => Some(Arch::Arm64),
+            _ => None,
+        }
+    }
+
+    /// Go's spelling: `amd64`, `arm64`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "amd64",
+            Arch::Arm64 => "arm64",
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A fully qualified image name: registry, repository and tag, as charts and nodes use it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageName(String);
+
+impl ImageName {
+    /// Accepts `registry/repository:tag` with an optional `@sha256:…`; short names are refused,
+    /// because each engine expands them differently.
+    pub fn parse(text: &str) -> Result<ImageName, String> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (text, None),
+        };
+        let (registry, rest) = name
+            .split_once('/')
+            .filter(|(registry, _)| registry.contains(['.', ':']) || *registry == "localhost")
+            .ok_or_else(|| format!("{text:?} has no registry; write docker.io/library/NAME:TAG"))?;
+        let (repository, tag) = rest
+            .rsplit_once(':')
+            .filter(|(_, tag)| !tag.contains('/'))
+            .ok_or_else(|| format!("{text:?} has no tag; write {name}:TAG"))?;
+        let repository_ok = !repository.is_empty()
+            && repository
+                .chars()
+                .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.' | '/'));
+        let tag_ok = !tag.is_empty()
+            && tag.len() <= 128
+            && tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let digest_ok = digest.is_none_or(|digest| {
+            digest.strip_prefix("sha256:").is_some_and(|hex| {
+                hex.len() == 64 && hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+            })
+        });
+        if registry.is_empty() || !repository_ok || !tag_ok || !digest_ok {
+            return Err(format!("{text:?} is not an image name"));
+        }
+        Ok(ImageName(text.to_owned()))
+    }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name without a digest: `registry/repository:tag`.
+    pub fn tagged(&self) -> &str {
+        self.0.split_once('@').map_or(self.0.as_str(), |(name, _)| name)
+    }
+
+    /// The digest, if the name carries one: `sha256:…`.
+    pub fn digest(&self) -> Option<&str> {
+        self.0.split_once('@').map(|(_, digest)| digest)
+    }
+
+    /// Last part of the repository and the tag, short enough for a step name: `nats-2.15.2`.
+    pub fn short(&self) -> String {
+        let tagged = self.tagged();
+        tagged.rsplit('/').next().unwrap_or(tagged).replace(':', "-")
+    }
+}
+
+impl TryFrom<String> for ImageName {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ImageName> for String {
+    fn from(name: ImageName) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
