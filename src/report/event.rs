@@ -140,3 +140,80 @@ impl Events {
         self.send(Event::StepProgress { id: id.to_owned(), message: message.into(), bytes: None });
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A plan that goes wrong, as (seconds, event); every kind of event is in it.
+    pub(crate) fn script() -> Vec<(f64, Event)> {
+        let steps = [
+            ("network", "make the network"),
+            ("volume/core", "make the volume of core"),
+            ("image/nats", "import the image nats-2.15.2"),
+            ("boot/core", "boot node core"),
+            ("join/edge", "join node edge"),
+            ("install/nats", "install nats"),
+        ];
+        let lines =
+            steps.map(|(id, title)| StepLine { id: id.to_owned(), title: title.to_owned() }).into();
+        let started = |id: &str| Event::StepStarted { id: id.to_owned() };
+        let progress = |id: &str, message: &str, bytes| Event::StepProgress {
+            id: id.to_owned(),
+            message: message.to_owned(),
+            bytes,
+        };
+        let finished = |id: &str, seconds, outcome| Event::StepFinished {
+            id: id.to_owned(),
+            seconds,
+            outcome,
+        };
+        let error = Error::timed_out("node-not-ready", "node edge never became ready")
+            .because("kubelet: not found\nsecond line")
+            .hint("run pipe doctor");
+        let undone = |id: &str, error| Event::UndoFinished { id: id.to_owned(), error };
+        vec![
+            (
+                0.0,
+                Event::PlanStarted { operation: "up".into(), cluster: "dev".into(), steps: lines },
+            ),
+            (0.0, started("network")),
+            (0.1, finished("network", 0.1, Outcome::Done)),
+            (0.1, started("volume/core")),
+            (0.3, finished("volume/core", 0.2, Outcome::Done)),
+            (0.3, started("boot/core")),
+            (0.3, started("image/nats")),
+            (1.0, progress("image/nats", "reading", Some((1_500_000, 6_000_000)))),
+            (
+                1.5,
+                Event::Note {
+                    level: Level::Info,
+                    message: "port 9000 is taken, using 40001".into(),
+                },
+            ),
+            (2.0, progress("boot/core", "etcd is starting", None)),
+            (2.5, progress("boot/core", "the API server is starting", None)),
+            (3.0, progress("image/nats", "reading", Some((4_500_000, 6_000_000)))),
+            (4.2, finished("image/nats", 3.9, Outcome::Done)),
+            (12.0, progress("boot/core", "the API server is starting", None)),
+            (14.0, finished("boot/core", 13.7, Outcome::Done)),
+            (14.0, started("join/edge")),
+            (75.0, finished("join/edge", 61.0, Outcome::Failed { error })),
+            (75.0, finished("install/nats", 0.0, Outcome::Cancelled)),
+            (
+                75.0,
+                Event::UndoStarted {
+                    reason: "node edge never became ready".into(),
+                    steps: vec!["boot/core".into(), "network".into()],
+                },
+            ),
+            (76.0, undone("boot/core", None)),
+            (76.5, undone("network", Some(Error::failed("network-busy", "the network is in use")))),
+            (
+                76.5,
+                Event::Note { level: Level::Warning, message: "the network kind was left".into() },
+            ),
+            (76.6, Event::PlanFinished { done: 4, seconds: 76.6, ok: false }),
+        ]
+    }
+}
