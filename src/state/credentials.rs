@@ -1,0 +1,170 @@
+//! Credentials of components: made once for a cluster, kept until it is gone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rand::distr::{Alphanumeric, SampleString};
+use serde::{Deserialize, Serialize};
+
+use super::file;
+use super::paths::ClusterFolder;
+use crate::Result;
+use crate::report::Mask;
+use crate::spec::{ComponentName, CredentialSpec, CredentialValue, Credentials as Policy};
+
+/// Version of the file.
+const SCHEMA: u32 = 1;
+
+/// The credentials of every component of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    schema: u32,
+    components: BTreeMap<ComponentName, ComponentCredentials>,
+}
+
+/// Values by key, as they stand in the component's Secret. `Debug` shows keys only.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentCredentials(BTreeMap<String, String>);
+
+impl Default for Credentials {
+    fn default() -> Credentials {
+        Credentials { schema: SCHEMA, components: BTreeMap::new() }
+    }
+}
+
+impl Credentials {
+    /// The stored credentials, none for a new cluster.
+    pub fn load(folder: &ClusterFolder) -> Result<Credentials> {
+        Ok(file::read_json(&folder.credentials())?.unwrap_or_default())
+    }
+
+    /// Stores them, 0600.
+    pub fn save(&self, folder: &ClusterFolder) -> Result<()> {
+        file::write_json(&folder.credentials(), self)
+    }
+
+    /// Makes what `wanted` asks for and is missing; says whether anything changed.
+    ///
+    /// A value that exists is kept whatever the policy says now, because the service was set up
+    /// with it; only constant values (user names) follow the definition. Components that are not
+    /// in `wanted` keep theirs too: their volumes may come back.
+    pub fn ensure<'a>(
+        &mut self,
+        wanted: impl IntoIterator<Item = (&'a ComponentName, &'a CredentialSpec)>,
+        policy: Policy,
+    ) -> bool {
+        let mut changed = false;
+        for (component, spec) in wanted {
+            let known = self.components.get(component).cloned().unwrap_or_default();
+            let value = |(key, how): (&String, &CredentialValue)| {
+                let value = match (how, known.get(key), policy) {
+                    (CredentialValue::Value(text), _, _) => text.clone(),
+                    (_, Some(kept), _) => kept.to_owned(),
+                    (CredentialValue::Generate { fixed, .. }, None, Policy::Fixed) => fixed.clone(),
+                    (CredentialValue::Generate { length, .. }, None, Policy::Generated) => {
+                        Alphanumeric.sample_string(&mut rand::rng(), *length)
+                    }
+                };
+                (key.clone(), value)
+            };
+            let made = ComponentCredentials(spec.keys.iter().map(value).collect());
+            if made != known {
+                self.components.insert(component.clone(), made);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The credentials of one component.
+    pub fn get(&self, component: &ComponentName) -> Option<&ComponentCredentials> {
+        self.components.get(component)
+    }
+
+    /// Hides every generated value of these components in everything that is printed. Constant
+    /// values are no secrets and would garble the output (`admin`).
+    pub fn hide<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a ComponentName, &'a CredentialSpec)>,
+        mask: &Mask,
+    ) {
+        for (component, spec) in wanted {
+            let Some(values) = self.get(component) else { continue };
+            for (key, how) in &spec.keys {
+                if let (CredentialValue::Generate { .. }, Some(value)) = (how, values.get(key)) {
+                    mask.add(value);
+                }
+            }
+        }
+    }
+}
+
+impl ComponentCredentials {
+    /// One value.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Every key and value, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+impl fmt::Debug for ComponentCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::ClusterName;
+    use crate::state::paths::tests::paths_in;
+
+    fn spec(user: &str) -> CredentialSpec {
+        let generate = CredentialValue::Generate { length: 24, fixed: "dev-password".into() };
+        let keys = [
+            ("username".to_owned(), CredentialValue::Value(user.to_owned())),
+            ("password".to_owned(), generate),
+        ];
+        CredentialSpec { secret: "nats-credentials".into(), keys: keys.into() }
+    }
+
+    #[test]
+    fn made_once_kept_and_hidden() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = paths_in(home.path()).cluster(&ClusterName::parse("dev").unwrap());
+        let nats = ComponentName::parse("nats").unwrap();
+        let mut credentials = Credentials::load(&folder).unwrap();
+        assert!(credentials.ensure([(&nats, &spec("admin"))], Policy::Generated));
+        let password = credentials.get(&nats).unwrap().get("password").unwrap().to_owned();
+        assert_eq!(password.len(), 24);
+        assert!(password.chars().all(|c| c.is_ascii_alphanumeric()));
+        assert!(!format!("{credentials:?}").contains(&password));
+        credentials.save(&folder).unwrap();
+
+        let mut again = Credentials::load(&folder).unwrap();
+        assert_eq!(again, credentials);
+        assert!(
+            !again.ensure([(&nats, &spec("admin"))], Policy::Fixed),
+            "existing values are kept"
+        );
+        assert!(again.ensure([(&nats, &spec("root"))], Policy::Fixed), "user names follow");
+        assert_eq!(again.get(&nats).unwrap().get("password"), Some(password.as_str()));
+
+        let mask = Mask::default();
+        again.hide([(&nats, &spec("root"))], &mask);
+        assert_eq!(mask.apply(&format!("root {password}")), "root •••");
+    }
+
+    #[test]
+    fn fixed_credentials_are_the_documented_ones() {
+        let nats = ComponentName::parse("nats").unwrap();
+        let mut credentials = Credentials::default();
+        credentials.ensure([(&nats, &spec("admin"))], Policy::Fixed);
+        let values: Vec<_> = credentials.get(&nats).unwrap().iter().collect();
+        assert_eq!(values, [("password", "dev-password"), ("username", "admin")]);
+    }
+}

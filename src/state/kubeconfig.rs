@@ -1,0 +1,234 @@
+//! Kubeconfigs: the cluster's own in the state folder, and its entries in the user's file.
+//!
+//! ```text
+//! admin.conf of the node ─ own() ─▶ state/…/kubeconfig ─ merge() ─▶ ~/.kube/config
+//!                                   merged.json: where it went ─ unmerge() ─▶ entries out again
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, PRIVATE};
+use super::lock::SharedLock;
+use super::paths::{ClusterFolder, Paths};
+use crate::spec::ClusterName;
+use crate::{Error, Result};
+
+mod document;
+mod guard;
+
+use document::Document;
+use guard::Guard;
+
+/// Version of `merged.json`.
+const SCHEMA: u32 = 1;
+
+/// Into which files a cluster's entries were merged.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Merged {
+    schema: u32,
+    files: Vec<MergedFile>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MergedFile {
+    path: PathBuf,
+    created: Created,
+}
+
+/// What of a user's file we made ourselves, and may therefore remove when nothing else is in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Created {
+    #[default]
+    Nothing,
+    File,
+    FolderAndFile,
+}
+
+/// The cluster's own kubeconfig, from one that kubeadm made: its current context only, with
+/// context, cluster and user called `name` (`kind-dev`), reached at `server`.
+pub fn own(raw: &str, name: &str, server: &str) -> Result<String> {
+    let document = Document::parse(raw).and_then(|raw| raw.only_current(name, server));
+    let document = document.map_err(|fault| {
+        Error::failed("kubeconfig-invalid", format!("the kubeconfig of {name} is unusable"))
+            .because(fault)
+    })?;
+    Ok(document.render())
+}
+
+/// Stores the cluster's own kubeconfig, 0600.
+pub fn write_own(folder: &ClusterFolder, text: &str) -> Result<()> {
+    file::write(&folder.kubeconfig(), text.as_bytes())
+}
+
+/// The user's file: `explicit`, else the first entry of `KUBECONFIG`, else `~/.kube/config`.
+pub fn user_file(explicit: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
+    let from_env = || {
+        let first = env("KUBECONFIG")?.split(':').find(|path| !path.is_empty())?.to_owned();
+        Some(PathBuf::from(first))
+    };
+    let home = || env("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+    let path = explicit.map(Path::to_owned).or_else(from_env).or_else(home).ok_or_else(|| {
+        Error::host("no-home", "HOME is not set, so there is no place for a kubeconfig")
+            .hint("set HOME, or pass --kubeconfig FILE")
+    })?;
+    std::path::absolute(&path).map_err(|e| unusable(&path).because(e))
+}
+
+/// Puts the entries of the cluster's own kubeconfig into the user's `path`, replacing those of the
+/// same name, and makes its context the current one if `switch`. Everything else in the file
+/// stays, comments excepted (as with `kubectl config`). Where nothing changes, nothing is written.
+pub async fn merge(
+    paths: &Paths,
+    cluster: &ClusterName,
+    path: &Path,
+    switch: bool,
+    _lock: &SharedLock,
+) -> Result<()> {
+    let folder = paths.cluster(cluster);
+    let own = file::read(&folder.kubeconfig())?.ok_or_else(|| {
+        Error::bug(format!("the kubeconfig of {cluster} is merged before it is written"))
+    })?;
+    let own = parse(&folder.kubeconfig(), &own)?;
+    // Remembered before the user's file is touched, so that a killed process leaves a trace.
+    remember(paths, cluster, path)?;
+    make_folder(path)?;
+    let _guard = Guard::acquire(path).await?;
+    let old = read(path)?;
+    let mut document = parse(path, &old)?;
+    document.adopt(&own, switch).map_err(|fault| invalid(path).because(fault))?;
+    let new = document.render();
+    if new == old { Ok(()) } else { replace(path, &new) }
+}
+
+/// Takes the cluster's entries out of every file that they were merged into, and returns those
+/// that changed. A file that we made and that holds nothing else now is removed.
+pub async fn unmerge(
+    paths: &Paths,
+    cluster: &ClusterName,
+    name: &str,
+    _lock: &SharedLock,
+) -> Result<Vec<PathBuf>> {
+    let record = paths.cluster(cluster).merged();
+    let merged: Merged = file::read_json(&record)?.unwrap_or_default();
+    let mut changed = Vec::new();
+    for MergedFile { path, created } in &merged.files {
+        if !path.exists() {
+            continue;
+        }
+        let _guard = Guard::acquire(path).await?;
+        let old = read(path)?;
+        let mut document = parse(path, &old)?;
+        let found = document.forget(name);
+        if *created > Created::Nothing && document.is_bare() {
+            file::remove(path)?;
+        } else if found {
+            replace(path, &document.render())?;
+        } else {
+            continue;
+        }
+        changed.push(path.clone());
+    }
+    for MergedFile { path, .. } in
+        merged.files.iter().filter(|f| f.created == Created::FolderAndFile)
+    {
+        path.parent().into_iter().for_each(file::remove_if_empty);
+    }
+    file::remove(&record)?;
+    Ok(changed)
+}
+
+/// Notes that `path` gets entries of `cluster`. What another cluster of ours made counts as made
+/// by us, or the last one to leave would not remove it.
+fn remember(paths: &Paths, cluster: &ClusterName, path: &Path) -> Result<()> {
+    // A link that points to nothing yet is the user's, too.
+    let there = path.exists() || path.is_symlink();
+    let mut created = match (there, path.parent().is_some_and(Path::exists)) {
+        (true, _) => Created::Nothing,
+        (false, true) => Created::File,
+        (false, false) => Created::FolderAndFile,
+    };
+    let mut own = Merged { schema: SCHEMA, files: Vec::new() };
+    for other in paths.clusters()? {
+        let merged: Option<Merged> = file::read_json(&paths.cluster(&other).merged())?;
+        let Some(merged) = merged else { continue };
+        for known in merged.files.iter().filter(|known| known.path == path) {
+            created = created.max(known.created);
+        }
+        if other == *cluster {
+            own = merged;
+        }
+    }
+    own.files.retain(|known| known.path != path);
+    own.files.push(MergedFile { path: path.to_owned(), created });
+    file::write_json(&paths.cluster(cluster).merged(), &own)
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    file::try_make_folder(folder).map_err(|e| unusable(path).because(e))
+}
+
+fn read(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.map_err(|e| unusable(path).because(e)),
+    }
+}
+
+fn parse<'a>(path: &Path, text: &'a str) -> Result<Document<'a>> {
+    Document::parse(text).map_err(|fault| invalid(path).because(fault))
+}
+
+/// Replaces the file behind `path`, keeping a link, the mode and the owner as they are.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let failed = |e: io::Error| unusable(path).because(e);
+    let target = behind_link(path);
+    let old = match fs::metadata(&target) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other.map_err(failed)?),
+    };
+    // Renaming over it would work, but somebody made it read-only on purpose.
+    if old.as_ref().is_some_and(|old| old.permissions().readonly()) {
+        return Err(unusable(path).because("the file is read-only").hint(format!(
+            "run `chmod u+w {}`, or choose another file with --kubeconfig",
+            path.display()
+        )));
+    }
+    let mode = old.as_ref().map_or(PRIVATE, |old| old.permissions().mode() & 0o7777);
+    file::replace(&target, text.as_bytes(), mode).map_err(failed)?;
+    match old {
+        // With sudo, the file would otherwise belong to root from now on.
+        Some(old) if fs::metadata(&target).is_ok_and(|new| new.uid() != old.uid()) => {
+            std::os::unix::fs::chown(&target, Some(old.uid()), Some(old.gid())).map_err(failed)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The file that `path` stands for, also where its link points to nothing yet.
+fn behind_link(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
+        Ok(target) => path.parent().unwrap_or(Path::new("/")).join(target),
+        Err(_) => path.to_owned(),
+    })
+}
+
+fn unusable(path: &Path) -> Error {
+    let hint = "make it writable, or choose another file with --kubeconfig";
+    Error::host("kubeconfig-unwritable", format!("cannot update the kubeconfig {}", path.display()))
+        .hint(hint)
+}
+
+fn invalid(path: &Path) -> Error {
+    Error::host("kubeconfig-invalid", format!("{} is not a kubeconfig", path.display()))
+        .hint("repair it, move it away, or choose another file with --kubeconfig")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::report::Events;
+use crate::state::lock::Waiting;
+use crate::state::paths::tests::paths_in;
+
+const ADMIN_CONF: &str = "\
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: Q0E=
+    server: https://dev-control-plane:6443
+  name: dev
+contexts:
+- context:
+    cluster: dev
+    user: kubernetes-admin
+  name: kubernetes-admin@dev
+current-context: kubernetes-admin@dev
+kind: Config
+users:
+- name: kubernetes-admin
+  user:
+    client-certificate-data: Q0VSVA==
+    client-key-data: S0VZ
+";
+
+/// What a user may have: unknown fields, odd scalars, quotes, flow style, a literal block.
+const USER: &str = r#"apiVersion: v1
+kind: Config
+preferences: {colors: true}
+x-note: 0123
+x-version: 1.10
+x-quoted: "yes"
+x-text: |
+  two
+  lines
+current-context: "work"
+clusters:
+  - name: work
+    cluster:
+      server: https://work.example:6443
+      extensions:
+      - {name: minikube.sigs.k8s.io, extension: {last-update: 'Thu, 01 Jan', provider: null}}
+contexts:
+- {name: work, context: {cluster: work, user: work, namespace: on}}
+users:
+- name: work
+  user:
+    exec: {apiVersion: client.authentication.k8s.io/v1, command: get-token, args: [--id, "007"], env: null}
+"#;
+
+struct Fixture {
+    home: tempfile::TempDir,
+    paths: Paths,
+    lock: SharedLock,
+}
+
+impl Fixture {
+    async fn new() -> Fixture {
+        let home = tempfile::tempdir().unwrap();
+        let paths = paths_in(home.path());
+        let (cancel, (events, _receiver)) = (CancellationToken::new(), Events::channel());
+        let at_most = Duration::from_secs(30);
+        let waiting = Waiting { operation: "pipe up", at_most, cancel: &cancel, events: &events };
+        let lock = SharedLock::acquire(&paths, &waiting).await.unwrap();
+        Fixture { home, paths, lock }
+    }
+
+    /// A cluster with its own kubeconfig written.
+    fn cluster(&self, name: &str) -> ClusterName {
+        let cluster = ClusterName::parse(name).unwrap();
+        let text = own(ADMIN_CONF, &format!("kind-{name}"), "https://127.0.0.1:40001").unwrap();
+        write_own(&self.paths.cluster(&cluster), &text).unwrap();
+        cluster
+    }
+
+    fn config(&self) -> PathBuf {
+        self.home.path().join(".kube/config")
+    }
+
+    async fn merge(&self, cluster: &ClusterName, switch: bool) -> Result<()> {
+        merge(&self.paths, cluster, &self.config(), switch, &self.lock).await
+    }
+
+    async fn unmerge(&self, cluster: &ClusterName) -> Result<Vec<PathBuf>> {
+        unmerge(&self.paths, cluster, &format!("kind-{cluster}"), &self.lock).await
+    }
+
+    fn write_config(&self, text: &str) {
+        fs::create_dir_all(self.home.path().join(".kube")).unwrap();
+        fs::write(self.config(), text).unwrap();
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    // kube reads kubeconfigs with a YAML parser of its own: a second opinion on what we write.
+    let config = kube::config::Kubeconfig::from_yaml(text).unwrap();
+    serde_json::to_value(config).unwrap()
+}
+
+#[test]
+fn own_takes_the_current_context_under_our_name() {
+    let text = own(ADMIN_CONF, "kind-dev", "https://127.0.0.1:40001").unwrap();
+    insta::assert_snapshot!(text, @"
+    apiVersion: v1
+    kind: Config
+    clusters:
+      - name: kind-dev
+        cluster:
+          certificate-authority-data: Q0E=
+          server: https://127.0.0.1:40001
+    contexts:
+      - name: kind-dev
+        context:
+          cluster: kind-dev
+          user: kind-dev
+    current-context: kind-dev
+    users:
+      - name: kind-dev
+        user:
+          client-certificate-data: Q0VSVA==
+          client-key-data: S0VZ
+    ");
+    for (raw, fault) in [
+        ("", "it has no current context"),
+        ("[]", "its top level is not a mapping"),
+        ("contexts: [{name: a, context: {cluster: b, user: c}}]", "it has no cluster b"),
+        ("a: [", "while parsing"),
+    ] {
+        let error = own(raw, "kind-dev", "https://127.0.0.1:1").unwrap_err();
+        assert!(error.causes[0].contains(fault), "{error}");
+    }
+}
+
+#[test]
+fn the_users_file_by_precedence() {
+    let env = |name: &str| match name {
+        "KUBECONFIG" => Some(":/a/first:/b/second".to_owned()),
+        _ => Some("/home/ada".to_owned()),
+    };
+    assert_eq!(user_file(Some(Path::new("/x")), env).unwrap(), Path::new("/x"));
+    assert_eq!(user_file(None, env).unwrap(), Path::new("/a/first"));
+    let home = |name: &str| (name == "HOME").then(|| "/home/ada".to_owned());
+    assert_eq!(user_file(None, home).unwrap(), Path::new("/home/ada/.kube/config"));
+    assert_eq!(user_file(None, |_| None).unwrap_err().code, "no-home");
+}
+
+#[tokio::test]
+async fn a_file_that_we_made_goes_with_the_last_cluster() {
+    let fixture = Fixture::new().await;
+    let (dev, ci) = (fixture.cluster("dev"), fixture.cluster("ci"));
+    fixture.merge(&dev, true).await.unwrap();
+    fixture.merge(&ci, false).await.unwrap();
+    let text = fs::read_to_string(fixture.config()).unwrap();
+    assert_eq!(json(&text)["current-context"], "kind-dev");
+    assert_eq!(json(&text)["contexts"].as_array().unwrap().len(), 2);
+    assert_eq!(fs::metadata(fixture.config()).unwrap().permissions().mode() & 0o777, 0o600);
+
+    assert_eq!(fixture.unmerge(&dev).await.unwrap(), [fixture.config()]);
+    let text = fs::read_to_string(fixture.config()).unwrap();
+    insta::assert_snapshot!(text, @r#"
+    apiVersion: v1
+    kind: Config
+    clusters:
+      - name: kind-ci
+        cluster:
+          certificate-authority-data: Q0E=
+          server: https://127.0.0.1:40001
+    contexts:
+      - name: kind-ci
+        context:
+          cluster: kind-ci
+          user: kind-ci
+    users:
+      - name: kind-ci
+        user:
+          client-certificate-data: Q0VSVA==
+          client-key-data: S0VZ
+    current-context: ""
+    "#);
+    fixture.unmerge(&ci).await.unwrap();
+    assert!(!fixture.config().exists(), "made by dev, removed with ci");
+    assert!(!fixture.home.path().join(".kube").exists());
+    assert!(fixture.unmerge(&ci).await.unwrap().is_empty(), "again is no error");
+}
+
+#[tokio::test]
+async fn everything_else_in_the_users_file_stays() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    fixture.write_config(USER);
+    fixture.merge(&dev, true).await.unwrap();
+    let merged = fs::read_to_string(fixture.config()).unwrap();
+    insta::assert_snapshot!(merged, @r#"
+    apiVersion: v1
+    kind: Config
+    preferences:
+      colors: true
+    x-note: 0123
+    x-version: 1.10
+    x-quoted: "yes"
+    x-text: "two\nlines\n"
+    current-context: kind-dev
+    clusters:
+      - name: work
+        cluster:
+          server: https://work.example:6443
+          extensions:
+            - name: minikube.sigs.k8s.io
+              extension:
+                last-update: "Thu, 01 Jan"
+                provider: null
+      - name: kind-dev
+        cluster:
+          certificate-authority-data: Q0E=
+          server: https://127.0.0.1:40001
+    contexts:
+      - name: work
+        context:
+          cluster: work
+          user: work
+          namespace: on
+      - name: kind-dev
+        context:
+          cluster: kind-dev
+          user: kind-dev
+    users:
+      - name: work
+        user:
+          exec:
+            apiVersion: client.authentication.k8s.io/v1
+            command: get-token
+            args:
+              - --id
+              - "007"
+            env: null
+      - name: kind-dev
+        user:
+          client-certificate-data: Q0VSVA==
+          client-key-data: S0VZ
+    "#);
+    fixture.unmerge(&dev).await.unwrap();
+    let after = fs::read_to_string(fixture.config()).unwrap();
+    let mut expected = json(USER);
+    expected["current-context"] = "".into();
+    assert_eq!(json(&after), expected);
+    assert!(fixture.config().exists(), "not ours");
+}
+
+#[tokio::test]
+async fn merging_twice_writes_once_and_keeps_other_contexts_current() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    fixture.write_config(USER);
+    fixture.merge(&dev, false).await.unwrap();
+    let first = fs::metadata(fixture.config()).unwrap().ino();
+    fixture.merge(&dev, false).await.unwrap();
+    assert_eq!(fs::metadata(fixture.config()).unwrap().ino(), first);
+    let text = fs::read_to_string(fixture.config()).unwrap();
+    assert_eq!(json(&text)["current-context"], "work");
+    fixture.unmerge(&dev).await.unwrap();
+    let text = fs::read_to_string(fixture.config()).unwrap();
+    assert_eq!(json(&text), json(USER));
+}
+
+#[tokio::test]
+async fn links_modes_and_read_only_files_are_respected() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    let real = fixture.home.path().join("dotfiles");
+    fixture.write_config("");
+    fs::remove_file(fixture.config()).unwrap();
+    std::os::unix::fs::symlink(&real, fixture.config()).unwrap();
+    fixture.merge(&dev, true).await.unwrap();
+    assert!(fs::symlink_metadata(fixture.config()).unwrap().is_symlink());
+    assert!(fs::read_to_string(&real).unwrap().contains("kind-dev"));
+
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o440)).unwrap();
+    let error = fixture.unmerge(&dev).await.unwrap_err();
+    assert_eq!((error.code, error.kind.exit_code()), ("kubeconfig-unwritable", 4));
+    assert_eq!(error.causes, ["the file is read-only"]);
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::write(&real, fs::read_to_string(&real).unwrap() + "x-mine: 1\n").unwrap();
+    fixture.unmerge(&dev).await.unwrap();
+    assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(fs::read_to_string(&real).unwrap().contains("x-mine: 1"));
+}
+
+#[tokio::test]
+async fn a_broken_file_is_left_alone() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    for broken in ["clusters: {}x", "clusters: 7", "a: 1\n---\nb: 2\n", "just text"] {
+        fixture.write_config(broken);
+        assert_eq!(fixture.merge(&dev, true).await.unwrap_err().code, "kubeconfig-invalid");
+        assert_eq!(fs::read_to_string(fixture.config()).unwrap(), broken);
+    }
+}
+
+#[tokio::test]
+async fn client_gos_lock_is_waited_for_and_named_when_stale() {
+    let fixture = Fixture::new().await;
+    fixture.write_config("");
+    let lock = fixture.home.path().join(".kube/config.lock");
+    fs::write(&lock, "").unwrap();
+    let error = Guard::within(&fixture.config(), Duration::from_millis(120)).await.unwrap_err();
+    assert_eq!((error.code, error.kind.exit_code()), ("kubeconfig-locked", 6));
+    assert!(error.hints[0].ends_with(&format!("rm {}", lock.display())));
+
+    let config = fixture.config();
+    let (guard, ()) = tokio::join!(Guard::acquire(&config), async {
+        tokio::task::yield_now().await;
+        fs::remove_file(&lock).unwrap();
+    });
+    assert!(lock.exists());
+    drop(guard.unwrap());
+    assert!(!lock.exists());
+}
