@@ -186,10 +186,14 @@ fn try_acquire(path: &Path, operation: &str) -> Result<Option<Held>> {
 fn open(path: &Path) -> Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(PRIVATE);
-    let folder_made = path.parent().map_or(Ok(()), file::try_make_folder);
-    match folder_made.and_then(|()| options.open(path)) {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    match file::try_make_folder(folder).and_then(|()| options.open(path)) {
+        Ok(file) => Ok(Some(file)),
+        // Gone between two system calls: "not found" for the file, "exists" for the folder, which
+        // then is no folder any more.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some).map_err(|e| unwritable(path, &e)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && !folder.is_file() => Ok(None),
+        Err(e) => Err(unwritable(path, &e)),
     }
 }
 

@@ -46,7 +46,7 @@ clusters:
       extensions:
       - {name: minikube.sigs.k8s.io, extension: {last-update: 'Thu, 01 Jan', provider: null}}
 contexts:
-- {name: work, context: {cluster: work, user: work, namespace: on}}
+- {name: work, context: {cluster: work, user: work, namespace: "on"}}
 users:
 - name: work
   user:
@@ -223,7 +223,7 @@ async fn everything_else_in_the_users_file_stays() {
         context:
           cluster: work
           user: work
-          namespace: on
+          namespace: "on"
       - name: kind-dev
         context:
           cluster: kind-dev
