@@ -1,0 +1,121 @@
+//! The map of images that were built on this machine: upstream name to local image.
+//!
+//! The image factory writes it, we read it. The file may hold more keys than we know.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::env::Env;
+use crate::{Error, Result};
+
+/// The schema this version reads.
+const SCHEMA: u32 = 1;
+
+/// What repairs a file that cannot be read.
+const REMEDY: &str = "build the images again: scripts/images/factory build";
+
+/// Every image built here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltImages {
+    /// In the file's order.
+    pub images: Vec<BuiltImage>,
+}
+
+/// An image built here, standing for an upstream one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltImage {
+    /// The name charts and cluster files use: `docker.io/kindest/node:v1.36.3`.
+    pub upstream: String,
+    /// Its name in the engine: `localhost/pipe/node:v1.36.3-<hash of inputs>`.
+    pub local: String,
+    /// SHA-256 of the recipe and its inputs.
+    pub recipe: String,
+    /// Version of the product inside.
+    pub version: String,
+    /// `built`, or `stand-in` for another product in its place.
+    pub class: String,
+    /// Bytes, unpacked.
+    #[serde(default)]
+    pub size: u64,
+}
+
+impl BuiltImages {
+    /// Where the map is.
+    pub fn path(env: &Env) -> Result<PathBuf> {
+        Ok(env.cache_dir()?.join("images/built.json"))
+    }
+
+    /// Reads the map; an absent file is an empty one.
+    pub fn read(path: &Path) -> Result<BuiltImages> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+        let broken = |why: String| {
+            Error::failed("built-images", format!("{} cannot be used", path.display()))
+                .because(why)
+                .hint(REMEDY)
+        };
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BuiltImages::default()),
+            Err(error) => return Err(broken(error.to_string())),
+        };
+        let Schema { schema } =
+            serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        if schema != SCHEMA {
+            let why = format!("its schema is {schema}, and this pipe reads schema {SCHEMA}");
+            return Err(broken(why));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))
+    }
+
+    /// The image that stands for `upstream` (a tagged name).
+    pub fn find(&self, upstream: &str) -> Option<&BuiltImage> {
+        self.images.iter().find(|image| image.upstream == upstream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<BuiltImages> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("built.json");
+        fs::write(&path, text).unwrap();
+        BuiltImages::read(&path)
+    }
+
+    #[test]
+    fn absent_is_empty() {
+        let images = BuiltImages::read(Path::new("/no/such/built.json")).unwrap();
+        assert_eq!(images, BuiltImages::default());
+        let env = Env::from([("XDG_CACHE_HOME", "/c")]);
+        assert_eq!(BuiltImages::path(&env).unwrap(), Path::new("/c/pipe/images/built.json"));
+    }
+
+    #[test]
+    fn finds_by_upstream_name() {
+        let images = read(
+            r#"{"schema": 1, "images": [{"upstream": "docker.io/kindest/node:v1.36.3",
+                "local": "localhost/pipe/node:v1.36.3-abc", "recipe": "00", "version": "v1.36.3",
+                "class": "built", "size": 12, "later": true}]}"#,
+        )
+        .unwrap();
+        let node = images.find("docker.io/kindest/node:v1.36.3").unwrap();
+        assert_eq!((node.local.as_str(), node.size), ("localhost/pipe/node:v1.36.3-abc", 12));
+        assert_eq!(images.find("docker.io/kindest/node:v1.36.2"), None);
+    }
+
+    #[test]
+    fn another_schema_or_a_torn_file_names_the_remedy() {
+        for text in [r#"{"schema": 2, "pictures": {}}"#, r#"{"schema": 1, "images": [{"#, "[]"] {
+            let error = read(text).unwrap_err();
+            assert_eq!((error.code, error.hints), ("built-images", vec![REMEDY.to_owned()]));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the engine can do for us: Podman, spoken to on its Unix socket.
+//!
+//! [`Engine`] has one method for each verb the rest of `pipe` needs; its impl blocks are in the
+//! files below. Plain structs go in and come out, so that nobody outside knows which of the two
+//! clients carried a call. Why two: `docs/decisions/001-engine-client.md`.
+//!
+//! Reads have short deadlines and are asked again after a broken connection or a 500. Changes are
+//! sent once. Streams (exec, export) have the caller's deadline or none.
+
+use std::path::{Path, PathBuf};
+
+use bollard::{ClientVersion, Docker};
+use serde::{Deserialize, Serialize};
+
+mod container;
+mod create;
+mod error;
+mod exec;
+mod files;
+mod image;
+mod libpod;
+mod network;
+mod volume;
+
+pub use container::{Addresses, Container, ContainerLine, MountPoint, State};
+pub use create::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
+pub use error::{EngineError, EngineResult, Fault};
+pub use exec::{Exec, ExecOutput, StdStream, Stdin};
+pub use files::FileToPut;
+pub use image::{DiskUsage, ImageInfo, PullProgress};
+pub use libpod::Libpod;
+pub use network::{Network, NetworkSpec};
+pub use volume::Volume;
+
+use libpod::{CHANGE_TIMEOUT, retry};
+
+/// The level of the Docker-compatible API that Podman 4.3 speaks. Later servers keep its shapes
+/// for a client that asks for it.
+const COMPAT_VERSION: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+
+/// A connection to one Podman. Cheap to clone; every call opens its own connection.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    libpod: Libpod,
+    docker: Docker,
+    socket: PathBuf,
+}
+
+/// What the engine says about itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct EngineInfo {
+    /// Podman's version: `4.3.1`.
+    pub version: String,
+    /// Version of its API.
+    pub api: String,
+    /// Runs as an ordinary user.
+    pub rootless: bool,
+    /// `v1` (hybrid hosts too) or `v2`.
+    pub cgroup_version: String,
+    /// `cgroupfs` or `systemd`.
+    pub cgroup_manager: String,
+    /// The OCI runtime: `crun`, `runc`.
+    pub runtime: String,
+    /// CPU architecture in Go's spelling.
+    pub arch: String,
+    /// Folder that holds images, containers and volumes.
+    pub graph_root: PathBuf,
+}
+
+impl Engine {
+    /// A client for the engine on `socket`; [`super::service::ensure`] finds that.
+    pub fn connect(socket: &Path) -> EngineResult<Engine> {
+        let libpod = Libpod::new(socket)?;
+        let path = socket.to_string_lossy();
+        let docker = Docker::connect_with_unix(&path, CHANGE_TIMEOUT.as_secs(), &COMPAT_VERSION)
+            .map_err(|error| EngineError::from_bollard("reach the engine", error))?;
+        Ok(Engine { libpod, docker, socket: socket.to_owned() })
+    }
+
+    /// The socket this engine answers on.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What the engine says about itself.
+    pub async fn info(&self) -> EngineResult<EngineInfo> {
+        let info: Info = self.libpod.get("read the engine's facts", "info", &[]).await?;
+        Ok(EngineInfo {
+            version: info.version.version,
+            api: info.version.api_version,
+            rootless: info.host.security.rootless,
+            cgroup_version: info.host.cgroup_version,
+            cgroup_manager: info.host.cgroup_manager,
+            runtime: info.host.oci_runtime.name,
+            arch: info.host.arch,
+            graph_root: info.store.graph_root,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Info {
+    host: InfoHost,
+    store: InfoStore,
+    version: InfoVersion,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InfoHost {
+    arch: String,
+    cgroup_manager: String,
+    cgroup_version: String,
+    oci_runtime: InfoRuntime,
+    security: InfoSecurity,
+}
+
+#[derive(Deserialize)]
+struct InfoRuntime {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct InfoSecurity {
+    rootless: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InfoStore {
+    graph_root: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct InfoVersion {
+    #[serde(rename = "APIVersion")]
+    api_version: String,
+    #[serde(rename = "Version")]
+    version: String,
+}

@@ -1,0 +1,227 @@
+//! What this host is and has: facts that checks and decisions need, measured once.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+
+use crate::spec::Arch;
+use crate::world::network::Subnet;
+use crate::{Error, Result};
+
+/// How control groups are mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cgroups {
+    /// Version 1 only.
+    V1,
+    /// Controllers in version 1, with an empty version 2 tree beside them.
+    Hybrid,
+    /// Version 2 only.
+    #[default]
+    V2,
+}
+
+/// Facts about this host. Numbers that cannot be read are `None`: a check then has nothing to say.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Host {
+    /// CPU architecture, if `pipe` knows it.
+    pub arch: Option<Arch>,
+    /// Kernel release.
+    pub kernel: String,
+    /// CPUs that this process may use.
+    pub cpus: usize,
+    /// Bytes of memory.
+    pub memory_total: Option<u64>,
+    /// Bytes of memory that could be had now.
+    pub memory_available: Option<u64>,
+    /// How control groups are mounted.
+    pub cgroups: Cgroups,
+    /// Whether systemd is the init of this host.
+    pub systemd: bool,
+    /// `/lib/modules` exists.
+    pub lib_modules: bool,
+    /// `fs.inotify.max_user_instances`.
+    pub inotify_instances: Option<u64>,
+    /// `fs.inotify.max_user_watches`.
+    pub inotify_watches: Option<u64>,
+    /// Our hard limit of open files; `None` is unlimited.
+    pub hard_nofile: Option<u64>,
+    /// Our hard limit of processes; `None` is unlimited.
+    pub hard_nproc: Option<u64>,
+    /// IPv4 networks the host has routes to, the default route left out.
+    pub routes: Vec<Subnet>,
+}
+
+impl Host {
+    /// Measures the host.
+    pub fn measure() -> Host {
+        let memory = sysinfo::System::new().ok().map(|mut system| {
+            system.refresh_memory();
+            (system.total_memory(), system.available_memory())
+        });
+        Host {
+            arch: Arch::host(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_total: memory.map(|(total, _)| total),
+            memory_available: memory.map(|(_, available)| available),
+            hard_nofile: getrlimit(Resource::Nofile).maximum,
+            hard_nproc: getrlimit(Resource::Nproc).maximum,
+            ..Host::read(Path::new("/"))
+        }
+    }
+
+    /// The facts that are files below `root`.
+    fn read(root: &Path) -> Host {
+        let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+        let number = |path: &str| text(path).trim().parse().ok();
+        Host {
+            kernel: text("proc/sys/kernel/osrelease").trim().to_owned(),
+            cgroups: cgroups(root),
+            systemd: root.join("run/systemd/system").is_dir(),
+            lib_modules: root.join("lib/modules").is_dir(),
+            inotify_instances: number("proc/sys/fs/inotify/max_user_instances"),
+            inotify_watches: number("proc/sys/fs/inotify/max_user_watches"),
+            routes: routes(&text("proc/net/route")),
+            ..Host::default()
+        }
+    }
+}
+
+/// Bytes that may still be written under `path`, or under its nearest folder that exists.
+pub fn free_disk(path: &Path) -> Result<u64> {
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(existing) {
+        Ok(disk) => Ok(disk.f_bavail.saturating_mul(disk.f_frsize)),
+        Err(error) => {
+            let what = format!("the free space of {} cannot be read", existing.display());
+            Err(Error::host("disk-unreadable", what).because(error))
+        }
+    }
+}
+
+/// Whether another program holds this TCP port on the loopback address, or on all addresses.
+pub fn port_in_use(port: u16) -> bool {
+    // Binding asks the kernel the very question that Podman will ask it later. (Privileged ports
+    // answer "permission denied", which is not "in use".)
+    let bound = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
+/// A TCP port that nobody holds on the loopback address at this moment, and that is none of
+/// `taken`: ports already given away whose owner has not bound them yet.
+pub fn free_port(taken: &[u16]) -> Result<u16> {
+    // Refused ones stay bound until the search is over, or the kernel would offer them again.
+    let mut refused = Vec::new();
+    let exhausted =
+        |why: String| Error::host("no-free-port", "no free port on 127.0.0.1").because(why);
+    while refused.len() <= taken.len() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.map_err(|error| exhausted(error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| exhausted(error.to_string()))?;
+        if !taken.contains(&address.port()) {
+            return Ok(address.port());
+        }
+        refused.push(listener);
+    }
+    Err(exhausted("all that were offered are taken".to_owned()))
+}
+
+fn cgroups(root: &Path) -> Cgroups {
+    let mount = root.join("sys/fs/cgroup");
+    if mount.join("cgroup.controllers").exists() {
+        Cgroups::V2
+    } else if mount.join("unified/cgroup.controllers").exists() {
+        Cgroups::Hybrid
+    } else if mount.exists() {
+        Cgroups::V1
+    } else {
+        Cgroups::default()
+    }
+}
+
+/// Reads `/proc/net/route`: hexadecimal words in the kernel's byte order (little-endian on every
+/// architecture we know), destination in column 2, mask in column 8.
+fn routes(table: &str) -> Vec<Subnet> {
+    let word = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::swap_bytes);
+    let parse = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let (destination, mask) = (word(columns.get(1)?)?, word(columns.get(7)?)?);
+        let prefix = u8::try_from(mask.leading_ones()).ok()?;
+        (prefix > 0).then(|| Subnet::new(Ipv4Addr::from_bits(destination), prefix))
+    };
+    let mut routes: Vec<Subnet> = table.lines().skip(1).filter_map(parse).collect();
+    routes.sort();
+    routes.dedup();
+    routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn reads_the_files_of_a_hybrid_host() {
+        let root = tree(&[
+            ("sys/fs/cgroup/unified/cgroup.controllers", ""),
+            ("proc/sys/kernel/osrelease", "6.18.44\n"),
+            ("proc/sys/fs/inotify/max_user_instances", "128\n"),
+        ]);
+        let host = Host::read(root.path());
+        assert_eq!((host.cgroups, host.systemd, host.lib_modules), (Cgroups::Hybrid, false, false));
+        assert_eq!((host.kernel.as_str(), host.inotify_instances), ("6.18.44", Some(128)));
+        assert_eq!(host.inotify_watches, None);
+    }
+
+    #[test]
+    fn tells_cgroup_versions_apart() {
+        let root =
+            tree(&[("sys/fs/cgroup/cgroup.controllers", "cpu\n"), ("run/systemd/system/x", "")]);
+        let host = Host::read(root.path());
+        assert_eq!((host.cgroups, host.systemd), (Cgroups::V2, true));
+        let root = tree(&[("sys/fs/cgroup/memory/tasks", "")]);
+        assert_eq!(Host::read(root.path()).cgroups, Cgroups::V1);
+    }
+
+    #[test]
+    fn routes_without_the_default() {
+        let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                     eth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n\
+                     eth0 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n\
+                     podman1 0002590A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n";
+        let lines: Vec<String> = routes(table).iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["10.0.0.0/24", "10.89.2.0/24"]);
+        assert_eq!(routes("garbage\nmore garbage\n"), []);
+    }
+
+    #[test]
+    fn ports() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        assert!(port_in_use(port));
+        let free = free_port(&[port]).unwrap();
+        assert_ne!(free, port);
+        assert!(!port_in_use(free));
+    }
+
+    #[test]
+    fn measures_this_host() {
+        let host = Host::measure();
+        assert!(host.cpus > 0 && host.memory_total > host.memory_available);
+        assert!(host.memory_available > Some(0));
+        assert!(!host.kernel.is_empty());
+        assert!(free_disk(Path::new("/no/such/folder/yet")).unwrap() > 0);
+    }
+}
