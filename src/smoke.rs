@@ -1,1 +1,180 @@
-//! smoke.
+//! Proof that a component works: a real client from the host does what a program would do, and
+//! tries what must be refused. Nothing is passed on trust; see [`Check`].
+//!
+//! A driver is one file with one function, listed in [`Driver`]; it says what it tries through the
+//! [`Recorder`] and touches the cluster only through [`Surroundings`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+mod nats;
+mod recorder;
+mod report;
+
+pub use recorder::Recorder;
+pub use report::{Check, Report};
+
+/// Every way to prove a component; the word in a component file's `smoke.driver`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// NATS with JetStream. Ports: `client`. Credentials: `username`, `password`.
+    Nats,
+}
+
+impl Driver {
+    /// All drivers, in the order in which help lists them.
+    pub const ALL: [Driver; 1] = [Driver::Nats];
+
+    /// The driver called `name`; `None` if there is none.
+    pub fn parse(name: &str) -> Option<Driver> {
+        Driver::ALL.into_iter().find(|driver| driver.as_str() == name)
+    }
+
+    /// Its name in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Driver::Nats => "nats",
+        }
+    }
+
+    /// Names of the ports without which it cannot start.
+    pub const fn ports(self) -> &'static [&'static str] {
+        match self {
+            Driver::Nats => &["client"],
+        }
+    }
+
+    /// Names of the credentials without which it cannot start.
+    pub const fn credentials(self) -> &'static [&'static str] {
+        match self {
+            Driver::Nats => &["username", "password"],
+        }
+    }
+}
+
+/// What is proven, and how to reach it. Deliberately neither serialisable nor printable whole.
+#[derive(Clone)]
+pub struct Target {
+    /// Name of the component, of its release, and of its StatefulSet.
+    pub component: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Host of the ports, from here: `127.0.0.1`.
+    pub host: String,
+    /// Port name to host port.
+    pub ports: BTreeMap<String, u16>,
+    /// The component's Secret, decoded.
+    pub credentials: BTreeMap<String, String>,
+    /// Unique to this run, letters and digits; part of every name that a driver makes.
+    pub run_id: String,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("component", &self.component)
+            .field("namespace", &self.namespace)
+            .field("host", &self.host)
+            .field("ports", &self.ports)
+            .field("credentials", &self.credentials.keys())
+            .field("run_id", &self.run_id)
+            .finish()
+    }
+}
+
+impl Target {
+    fn port(&self, name: &str) -> Result<u16> {
+        self.ports.get(name).copied().ok_or_else(|| self.lacks("port", name))
+    }
+
+    fn credential(&self, name: &str) -> Result<&str> {
+        let found = self.credentials.get(name).ok_or_else(|| self.lacks("credential", name))?;
+        Ok(found)
+    }
+
+    fn lacks(&self, what: &str, name: &str) -> Error {
+        Error::failed("smoke-target", format!("component {} cannot be checked", self.component))
+            .because(format!("it has no {what} named {name}"))
+            .hint(format!("name it in profiles/components/{}.yaml", self.component))
+    }
+}
+
+/// How thorough, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Delete the component's pod and require that nothing is lost.
+    pub restart: bool,
+    /// Deadline for all checks together; cleaning up has its own few seconds.
+    pub within: Duration,
+}
+
+/// What a driver may do to the cluster around the component, and ask of it.
+pub struct Surroundings<'a> {
+    /// Deletes the component's pod and returns when its successor is ready.
+    pub restart: Box<dyn Fn() -> BoxFuture<'a, Result<()>> + Send + Sync + 'a>,
+    /// The cluster's view of the component, asked for once if a check failed: pod states and last
+    /// events.
+    pub evidence: Box<dyn Fn() -> BoxFuture<'a, String> + Send + Sync + 'a>,
+}
+
+/// Runs every check of `driver`; a failed check is in the report, not an error.
+///
+/// # Errors
+/// `smoke-target` if a port or credential that the driver needs is missing.
+pub async fn run(
+    driver: Driver,
+    target: &Target,
+    options: Options,
+    surroundings: &Surroundings<'_>,
+) -> Result<Report> {
+    for name in driver.ports() {
+        target.port(name)?;
+    }
+    for name in driver.credentials() {
+        target.credential(name)?;
+    }
+    let mut recorder = Recorder::new(options.within);
+    match driver {
+        Driver::Nats => nats::run(target, options, surroundings, &mut recorder).await?,
+    }
+    let mut report = recorder.into_report(driver, target);
+    if !report.passed {
+        report.evidence = Some((surroundings.evidence)().await);
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_driver_is_found_by_its_name() {
+        for driver in Driver::ALL {
+            assert_eq!(Driver::parse(driver.as_str()), Some(driver));
+        }
+        assert_eq!(Driver::parse("s4"), None);
+    }
+
+    #[test]
+    fn a_target_does_not_print_its_secrets() {
+        let target = Target {
+            component: "nats".into(),
+            namespace: "messaging".into(),
+            host: "127.0.0.1".into(),
+            ports: BTreeMap::new(),
+            credentials: BTreeMap::from([("password".into(), "geheim".into())]),
+            run_id: "1".into(),
+        };
+        let text = format!("{target:?}");
+        assert!(!text.contains("geheim") && text.contains("password"), "{text}");
+        assert!(target.port("client").unwrap_err().to_string().contains("no port named client"));
+    }
+}

@@ -4,3 +4,4 @@
 mod env;
 mod forgotten;
 mod layers;
+mod lying_nats;
