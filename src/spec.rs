@@ -1,16 +1,38 @@
 //! What the user asked for, checked: a [`Spec`] cannot be wrong.
 //!
-//! `spec::load` reads the files ([`source`]), parses them with positions ([`yaml`]), collects every
-//! problem ([`problem`]) and only then makes a `Spec`. Nothing here touches the host.
+//! [`load`] finds the files ([`source`]), parses them with positions ([`yaml`]), decodes and checks
+//! them ([`read`], [`cluster_file`], [`profile_file`], [`component_file`]), collects every problem
+//! ([`problem`]) and only then makes a `Spec`. Nothing here touches the host but to read those files.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
+mod cidr;
+pub mod cluster_file;
+pub mod component_file;
+mod duration;
+mod hash;
+pub mod label;
+mod load;
 pub mod name;
+pub mod node_file;
+mod order;
+pub mod port;
+pub mod problem;
+pub mod profile_file;
+pub mod read;
+pub mod source;
+pub mod template;
+mod values;
+pub mod yaml;
 
+pub use load::load;
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
+
+/// The `apiVersion` of every file.
+pub const API_VERSION: &str = "pipe.dev/v1alpha1";
 
 /// One cluster and the components of one profile, ready to be planned.
 #[derive(Clone, Debug, Serialize)]
@@ -109,6 +131,16 @@ pub enum Fidelity {
     Native,
     /// A native node that carries our `arch` label and a taint.
     Labelled,
+}
+
+impl Fidelity {
+    /// The word in files, labels and `status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fidelity::Native => "native",
+            Fidelity::Labelled => "labelled",
+        }
+    }
 }
 
 /// A Kubernetes taint.

@@ -1,0 +1,291 @@
+//! `profiles/components/<name>.yaml` to a checked [`Definition`].
+
+use std::collections::BTreeMap;
+
+use super::problem::{Problems, suggestion};
+use super::read::{self, Cursor, Fields};
+use super::source::SourceFile;
+use super::template::{self, Piece};
+use super::{
+    ComponentName, CredentialSpec, CredentialValue, Definition, Gate, GateCondition, ImageName,
+    Port, SmokeSpec, duration, name, port, yaml,
+};
+
+/// Every key of a component file.
+pub const KEYS: &[&str] = &[
+    "apiVersion",
+    "kind",
+    "name",
+    "description",
+    "chart",
+    "images",
+    "needs",
+    "ports",
+    "credentials",
+    "sizes",
+    "ready",
+    "smoke",
+    "env",
+];
+
+/// Keys of `credentials`.
+pub const CREDENTIAL_KEYS: &[&str] = &["secret", "keys"];
+
+/// Keys of one credential.
+pub const CREDENTIAL_VALUE_KEYS: &[&str] = &["value", "generate", "fixed"];
+
+/// Keys of one readiness gate: one condition, and the deadline.
+pub const GATE_KEYS: &[&str] = &["statefulSet", "deployment", "endpoints", "within"];
+
+/// Keys of `smoke`.
+pub const SMOKE_KEYS: &[&str] = &["driver", "port", "within"];
+
+/// Smoke drivers there are, and those that later versions bring.
+pub const DRIVERS: &[&str] = &["nats"];
+const DRIVERS_LATER: &[&str] =
+    &["s3", "clickhouse", "cql", "fdb", "sql", "redis", "http", "tcp", "exec"];
+
+/// Lengths of generated credentials.
+const GENERATE_LEAST: u64 = 12;
+const GENERATE_MOST: u64 = 128;
+
+const DEADLINE_REMEDY: &str = "write a time such as 90s, 3m or 1h";
+
+/// Reads a component file; every problem is noted. What is returned may be short of them.
+pub fn read(source: &SourceFile, problems: &Problems) -> Option<Definition> {
+    let part = yaml::parse(&source.shown, &source.bytes, problems)?;
+    let fields = Cursor::new(&source.shown, problems, &part).fields(KEYS, &[])?;
+    let name = read::header(&fields, "Component", &source.name)
+        .and_then(|c| c.parsed(ComponentName::parse, "use at most 53 of a-z, 0-9 and '-'"));
+    let description = fields.required("description", "TEXT, one line for people");
+    let ports = read_ports(&fields);
+    let credentials = fields.optional("credentials").and_then(read_credentials);
+    let definition = Definition {
+        description: description.and_then(|c| c.text()).unwrap_or_default().to_owned(),
+        chart: read_chart(&fields),
+        images: read_images(&fields),
+        needs: read_needs(&fields, name.as_ref()),
+        sizes: read_sizes(&fields),
+        ready: read_gates(&fields),
+        smoke: fields.optional("smoke").and_then(|c| read_smoke(c, &ports)),
+        env: read_env(&fields, &ports, credentials.as_ref()),
+        ports,
+        credentials,
+        name: name?,
+    };
+    Some(definition)
+}
+
+/// The entries of the mapping under `key`, if it is there.
+fn entries<'a>(
+    fields: &Fields<'a>,
+    key: &str,
+) -> impl Iterator<Item = (&'a str, read::Mark<'a>, Cursor<'a>)> + use<'a> {
+    fields.optional(key).and_then(|c| c.entries()).into_iter().flatten()
+}
+
+/// The items of the list under `key`, if it is there.
+fn items<'a>(fields: &Fields<'a>, key: &str) -> impl Iterator<Item = Cursor<'a>> + use<'a> {
+    fields.optional(key).and_then(|c| c.items()).into_iter().flatten()
+}
+
+fn dns_label(text: &str) -> Result<String, String> {
+    match name::dns_label_fault(text, 63) {
+        None => Ok(text.to_owned()),
+        Some(fault) => Err(format!("{text:?} {fault}")),
+    }
+}
+
+fn read_chart(fields: &Fields<'_>) -> String {
+    let chart = fields.required("chart", "NAME, a folder of charts-cache/");
+    chart.and_then(|c| c.parsed(dns_label, "name a folder of charts-cache/")).unwrap_or_default()
+}
+
+fn read_images(fields: &Fields<'_>) -> Vec<ImageName> {
+    fields.required("images", "[REGISTRY/REPOSITORY:TAG], every image that the chart runs");
+    let mut images = Vec::new();
+    for cursor in items(fields, "images") {
+        let remedy = "write REGISTRY/REPOSITORY:TAG";
+        let Some(image) = cursor.parsed(ImageName::parse, remedy) else { continue };
+        if images.contains(&image) {
+            cursor.problem(format!("{image} stands twice"), "keep one of them");
+        }
+        images.push(image);
+    }
+    images
+}
+
+fn read_needs(fields: &Fields<'_>, own: Option<&ComponentName>) -> Vec<ComponentName> {
+    let mut needs = Vec::new();
+    for cursor in items(fields, "needs") {
+        let Some(need) = cursor.parsed(ComponentName::parse, "name a component") else { continue };
+        if needs.contains(&need) || Some(&need) == own {
+            let what = if Some(&need) == own { "needs itself" } else { "stands twice" };
+            cursor.problem(format!("{need} {what}"), "leave it out here");
+            continue;
+        }
+        needs.push(need);
+    }
+    needs
+}
+
+fn read_ports(fields: &Fields<'_>) -> Vec<Port> {
+    let known: Vec<&str> = port::CATALOGUE.iter().map(|entry| entry.name).collect();
+    let mut ports: Vec<Port> = Vec::new();
+    for (name, mark, cursor) in entries(fields, "ports") {
+        if let Some(fault) = name::dns_label_fault(name, 63) {
+            mark.problem(format!("the port's name {name:?} {fault}"), "use a name such as client");
+        }
+        let Some(catalogue) = cursor.text() else { continue };
+        if !known.contains(&catalogue) {
+            let what = format!("{catalogue:?} is not in the catalogue of host ports");
+            cursor.problem(what, suggestion(catalogue, &known));
+        }
+        if let Some(other) = ports.iter().find(|port| port.catalogue == catalogue) {
+            let what = format!("{name} and {} both use the host port {catalogue}", other.name);
+            cursor.problem(what, "give each a port of its own, such as spare-1");
+        }
+        ports.push(Port { name: name.to_owned(), catalogue: catalogue.to_owned() });
+    }
+    ports
+}
+
+fn read_credentials(cursor: Cursor<'_>) -> Option<CredentialSpec> {
+    let fields = cursor.fields(CREDENTIAL_KEYS, &[])?;
+    let secret = fields.required("secret", "NAME, of the Secret");
+    let secret = secret.and_then(|c| c.parsed(dns_label, "use a name such as nats-credentials"));
+    fields.required("keys", "{password: {generate: 32, fixed: TEXT}}");
+    let mut keys = BTreeMap::new();
+    for (key, mark, cursor) in entries(&fields, "keys") {
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if key.is_empty() || key.len() > 253 || !key.chars().all(usable) || key == "host" {
+            mark.problem(format!("{key:?} cannot be a key here"), "use a name such as password");
+        }
+        if let Some(value) = read_credential(cursor) {
+            keys.insert(key.to_owned(), value);
+        }
+    }
+    Some(CredentialSpec { secret: secret.unwrap_or_default(), keys })
+}
+
+/// `{value: TEXT}` or `{generate: LENGTH, fixed: TEXT}`.
+fn read_credential(cursor: Cursor<'_>) -> Option<CredentialValue> {
+    let fields = cursor.fields(CREDENTIAL_VALUE_KEYS, &[])?;
+    let text = |cursor: Cursor<'_>| {
+        let text = cursor.text()?;
+        if text.is_empty() || text.contains(char::is_control) {
+            cursor.problem("is empty or holds control characters", "write one line of text");
+            return None;
+        }
+        Some(text.to_owned())
+    };
+    match (fields.optional("value"), fields.optional("generate"), fields.optional("fixed")) {
+        (Some(value), None, None) => text(value).map(CredentialValue::Value),
+        (None, Some(length), Some(fixed)) => {
+            let length = length.whole(GENERATE_LEAST, GENERATE_MOST);
+            let (length, fixed) = (length?, text(fixed)?);
+            Some(CredentialValue::Generate { length: usize::try_from(length).ok()?, fixed })
+        }
+        _ => {
+            let remedy = "write {value: TEXT} or {generate: LENGTH, fixed: TEXT}";
+            cursor.problem("is no credential", remedy);
+            None
+        }
+    }
+}
+
+fn read_sizes(fields: &Fields<'_>) -> BTreeMap<String, serde_json::Value> {
+    fields.required("sizes", "{single: {}}");
+    let mut sizes = BTreeMap::new();
+    for (size, mark, cursor) in entries(fields, "sizes") {
+        if let Some(fault) = name::dns_label_fault(size, 63) {
+            mark.problem(format!("the size's name {size:?} {fault}"), "use a name such as single");
+        }
+        if let Some(values) = cursor.values() {
+            sizes.insert(size.to_owned(), values);
+        }
+    }
+    sizes
+}
+
+fn read_gates(fields: &Fields<'_>) -> Vec<Gate> {
+    fields.required("ready", "[{statefulSet: NAME, within: 3m}]");
+    let mut gates = Vec::new();
+    for cursor in items(fields, "ready") {
+        let Some(gate) = cursor.fields(GATE_KEYS, &[]) else { continue };
+        let within = gate.required("within", "3m");
+        let within = within.and_then(|c| c.parsed(duration::parse, DEADLINE_REMEDY));
+        let named = |key| gate.optional(key).map(|c| (key, c));
+        let conditions: Vec<_> =
+            ["statefulSet", "deployment", "endpoints"].into_iter().filter_map(named).collect();
+        let &[(key, condition)] = conditions.as_slice() else {
+            let remedy = "name one of statefulSet, deployment and endpoints";
+            cursor.problem(format!("holds {} conditions", conditions.len()), remedy);
+            continue;
+        };
+        let object = condition.parsed(dns_label, "name the object that the chart makes");
+        let (Some(within), Some(object)) = (within, object) else { continue };
+        let condition = match key {
+            "statefulSet" => GateCondition::StatefulSet(object),
+            "deployment" => GateCondition::Deployment(object),
+            _ => GateCondition::Endpoints(object),
+        };
+        gates.push(Gate { condition, within });
+    }
+    gates
+}
+
+fn read_smoke(cursor: Cursor<'_>, ports: &[Port]) -> Option<SmokeSpec> {
+    let fields = cursor.fields(SMOKE_KEYS, &[])?;
+    let drivers: Vec<(&str, &str)> = DRIVERS.iter().map(|driver| (*driver, *driver)).collect();
+    let driver = fields.required("driver", "nats");
+    let driver = driver.and_then(|c| c.choice(&drivers, DRIVERS_LATER));
+    let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+    let port = fields.required("port", "NAME, one of the ports").and_then(|c| {
+        let port = c.text()?;
+        if !names.contains(&port) {
+            c.problem(format!("{port:?} is none of the ports"), suggestion(port, &names));
+        }
+        Some(port.to_owned())
+    });
+    let within = fields.required("within", "90s");
+    let within = within.and_then(|c| c.parsed(duration::parse, DEADLINE_REMEDY));
+    Some(SmokeSpec { driver: driver?.to_owned(), port: port?, within: within? })
+}
+
+fn read_env(
+    fields: &Fields<'_>,
+    ports: &[Port],
+    credentials: Option<&CredentialSpec>,
+) -> BTreeMap<String, String> {
+    let mut variables = vec!["host".to_owned()];
+    variables.extend(ports.iter().map(|port| format!("port:{}", port.name)));
+    variables.extend(credentials.into_iter().flat_map(|spec| spec.keys.keys().cloned()));
+    let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+    let mut env = BTreeMap::new();
+    for (setting, mark, cursor) in entries(fields, "env") {
+        let usable = |c: char| matches!(c, 'A'..='Z' | '0'..='9' | '_');
+        if !setting.starts_with(|c: char| c.is_ascii_uppercase()) || !setting.chars().all(usable) {
+            mark.problem(format!("{setting:?} cannot be a setting"), "use A-Z, 0-9 and '_'");
+        }
+        let Some(text) = cursor.text() else { continue };
+        match template::parse(text) {
+            Err(fault) => cursor.problem(fault, "write variables as {host} or {port:client}"),
+            Ok(pieces) => {
+                for piece in pieces {
+                    let variable = match piece {
+                        Piece::Literal(_) | Piece::Host => continue,
+                        Piece::Port(name) => format!("port:{name}"),
+                        Piece::Credential(key) => key.to_owned(),
+                    };
+                    if !variables.contains(&variable.as_str()) {
+                        let what = format!("{{{variable}}} is no variable here");
+                        cursor.problem(what, suggestion(&variable, &variables));
+                    }
+                }
+            }
+        }
+        env.insert(setting.to_owned(), text.to_owned());
+    }
+    env
+}
