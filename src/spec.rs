@@ -219,7 +219,9 @@ pub struct Definition {
     pub ports: Vec<Port>,
     /// Keys of the credentials Secret; absent where the component has none.
     pub credentials: Option<CredentialSpec>,
-    /// Values for each size.
+    /// Chart values for every size, NodePorts filled in.
+    pub values: serde_json::Value,
+    /// Chart values for each size, merged over [`Definition::values`].
     pub sizes: BTreeMap<String, serde_json::Value>,
     /// When the component counts as ready; all must hold.
     pub ready: Vec<Gate>,

@@ -22,6 +22,7 @@ pub const KEYS: &[&str] = &[
     "needs",
     "ports",
     "credentials",
+    "values",
     "sizes",
     "ready",
     "smoke",
@@ -65,7 +66,8 @@ pub fn read(source: &SourceFile, problems: &Problems) -> Option<Definition> {
         chart: read_chart(&fields),
         images: read_images(&fields),
         needs: read_needs(&fields, name.as_ref()),
-        sizes: read_sizes(&fields),
+        values: read_values(&fields, &ports),
+        sizes: read_sizes(&fields, &ports),
         ready: read_gates(&fields),
         smoke: fields.optional("smoke").and_then(|c| read_smoke(c, &ports)),
         env: read_env(&fields, &ports, credentials.as_ref()),
@@ -194,14 +196,33 @@ fn read_credential(cursor: Cursor<'_>) -> Option<CredentialValue> {
     }
 }
 
-fn read_sizes(fields: &Fields<'_>) -> BTreeMap<String, serde_json::Value> {
+/// The number for a text `{nodePort:NAME}`, which must be one of `ports`.
+fn node_port(text: &str, ports: &[Port]) -> Option<Result<serde_json::Value, (String, String)>> {
+    let name = text.strip_prefix("{nodePort:")?.strip_suffix('}')?;
+    let port = ports.iter().find(|port| port.name == name);
+    Some(match port {
+        // An entry that is not in the catalogue was noted where it stands.
+        Some(port) => Ok(port.entry().map(|entry| entry.node_port).into()),
+        None => {
+            let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+            Err((format!("{name:?} is none of the ports"), suggestion(name, &names)))
+        }
+    })
+}
+
+fn read_values(fields: &Fields<'_>, ports: &[Port]) -> serde_json::Value {
+    let values = fields.optional("values").and_then(|c| c.values(&|text| node_port(text, ports)));
+    values.unwrap_or_else(|| serde_json::json!({}))
+}
+
+fn read_sizes(fields: &Fields<'_>, ports: &[Port]) -> BTreeMap<String, serde_json::Value> {
     fields.required("sizes", "{single: {}}");
     let mut sizes = BTreeMap::new();
     for (size, mark, cursor) in entries(fields, "sizes") {
         if let Some(fault) = name::dns_label_fault(size, 63) {
             mark.problem(format!("the size's name {size:?} {fault}"), "use a name such as single");
         }
-        if let Some(values) = cursor.values() {
+        if let Some(values) = cursor.values(&|text| node_port(text, ports)) {
             sizes.insert(size.to_owned(), values);
         }
     }

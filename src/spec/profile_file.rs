@@ -62,7 +62,7 @@ fn read_components<'a>(
             Some((cursor.parsed(ComponentName::parse, "name a component")?, cursor))
         });
         let namespace = read_namespace(&fields);
-        let values = fields.optional("values").and_then(|c| c.values());
+        let values = fields.optional("values").and_then(|c| c.values(&|_| None));
         let when_unavailable = fields.optional("whenUnavailable").and_then(|c| {
             c.choice(&[("fail", WhenUnavailable::Fail), ("skip", WhenUnavailable::Skip)], &[])
         });

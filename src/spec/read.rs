@@ -3,6 +3,9 @@
 use super::problem::{Position, Problems, suggestion};
 use super::yaml::{Data, Part};
 
+/// What stands in chart values for a text: nothing else, another value, or a fault with its remedy.
+pub type Replace<'a> = &'a dyn Fn(&str) -> Option<Result<serde_json::Value, (String, String)>>;
+
 /// A part of a file, with the file's name and the place where problems go.
 #[derive(Clone, Copy)]
 pub struct Cursor<'a> {
@@ -150,10 +153,11 @@ impl<'a> Cursor<'a> {
         Some(Fields { whole: *self, entries })
     }
 
-    /// Chart values: any mapping, as JSON.
-    pub fn values(&self) -> Option<serde_json::Value> {
+    /// Chart values: any mapping, as JSON. `replace` may give another value for a text, or say why
+    /// the text cannot stand.
+    pub fn values(&self, replace: Replace<'_>) -> Option<serde_json::Value> {
         match self.part.data {
-            Data::Map(_) => Some(self.json()),
+            Data::Map(_) => Some(self.json(replace)),
             _ => {
                 self.wrong_type("write a mapping of chart values");
                 None
@@ -162,9 +166,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any part as JSON. Helm reads YAML 1.1, so words that mean two things are refused.
-    fn json(&self) -> serde_json::Value {
+    fn json(&self, replace: Replace<'_>) -> serde_json::Value {
         use serde_json::Value;
-        let below = |part| Cursor { part, ..*self }.json();
+        let below = |part| Cursor { part, ..*self }.json(replace);
         match &self.part.data {
             Data::Null => Value::Null,
             Data::Boolean(value) => Value::Bool(*value),
@@ -181,6 +185,11 @@ impl<'a> Cursor<'a> {
                 if self.part.plain && matches!(word.as_str(), "yes" | "no" | "on" | "off") {
                     let what = format!("{text} means true or false to Helm and text elsewhere");
                     self.problem(what, "write true or false, or put it in quotes");
+                }
+                match replace(text) {
+                    Some(Ok(value)) => return value,
+                    Some(Err((what, remedy))) => self.problem(what, remedy),
+                    None => {}
                 }
                 Value::String(text.clone())
             }
@@ -287,11 +296,12 @@ mod tests {
 
     #[test]
     fn values_become_json() {
-        let (value, faults) = run("a: {b: [1, 1.5, true, null, x], 8080: 'off'}", |c| c.values());
+        let (value, faults) =
+            run("a: {b: [1, 1.5, true, null, x], 8080: 'off'}", |c| c.values(&|_| None));
         assert_eq!(faults, "");
         let expected = serde_json::json!({"a": {"b": [1, 1.5, true, null, "x"], "8080": "off"}});
         assert_eq!(value, Some(expected));
-        let (_, faults) = run("a: off\nb: .nan\nc: Yes", |cursor| cursor.values());
+        let (_, faults) = run("a: off\nb: .nan\nc: Yes", |cursor| cursor.values(&|_| None));
         insta::assert_snapshot!(faults, @r#"
         f:1:4: off means true or false to Helm and text elsewhere: write true or false, or put it in quotes
         f:2:4: not a number that JSON can hold: put it in quotes

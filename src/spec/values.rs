@@ -1,14 +1,16 @@
-//! Chart values: those of the size, and the user's over them.
+//! Chart values: the component's, over them its size's, over them the user's.
 
 use serde_json::Value;
 
 use super::Component;
 
 impl Component {
-    /// The values for the chart: the size's with the user's merged over them.
+    /// The values for the chart: the component's, with the size's and then the user's over them.
     pub fn chart_values(&self) -> Value {
-        let empty = || Value::Object(serde_json::Map::new());
-        let mut values = self.definition.sizes.get(&self.size).cloned().unwrap_or_else(empty);
+        let mut values = self.definition.values.clone();
+        if let Some(size) = self.definition.sizes.get(&self.size) {
+            merge(&mut values, size);
+        }
         merge(&mut values, &self.values);
         values
     }

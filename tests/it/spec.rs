@@ -190,6 +190,14 @@ fn nats_is_data() {
                 }
               }
             },
+            "values": {
+              "service": {
+                "nodePorts": {
+                  "client": 30001,
+                  "monitor": 30002
+                }
+              }
+            },
             "sizes": {
               "single": {}
             },
@@ -289,5 +297,8 @@ fn what_is_needed_comes_first() {
     let spec = spec::load(&sources, "single", Some("p"), Arch::Amd64).unwrap();
     let names: Vec<_> = spec.profile.components.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["nats", "two", "one"]);
-    assert_eq!(spec.profile.components[0].chart_values(), serde_json::json!({"replicas": 3}));
+    assert_eq!(
+        spec.profile.components[0].chart_values(),
+        serde_json::json!({"replicas": 3, "service": {"nodePorts": {"client": 30001, "monitor": 30002}}})
+    );
 }

@@ -196,6 +196,7 @@ ports: {client: nats-clien, other: s3, third: s3}
 credentials:
   secret: s
   keys: {a: {value: x, generate: 20}, b: {generate: 4, fixed: x}, host: {value: x}}
+values: {port: '{nodePort:thrd}'}
 sizes: {single: {flag: off}}
 ready: [{statefulSet: a}, {within: 3 minutes}, {deployment: a, endpoints: b, within: 1s}]
 smoke: {driver: redis, port: clint, within: 0s}
@@ -213,18 +214,19 @@ env: {url: x, A: '{port:clint}', B: '{user}', C: '{'}
     profiles/components/bad.yaml:10:13: is no credential: write {value: TEXT} or {generate: LENGTH, fixed: TEXT}
     profiles/components/bad.yaml:10:53: 4 is not valid here: write a whole number from 12 to 128
     profiles/components/bad.yaml:10:67: "host" cannot be a key here: use a name such as password
-    profiles/components/bad.yaml:11:24: off means true or false to Helm and text elsewhere: write true or false, or put it in quotes
-    profiles/components/bad.yaml:12:9: "within" is missing: add within: 3m
-    profiles/components/bad.yaml:12:27: holds 0 conditions: name one of statefulSet, deployment and endpoints
-    profiles/components/bad.yaml:12:36: "3 minutes" is not a length of time: write a time such as 90s, 3m or 1h
-    profiles/components/bad.yaml:12:48: holds 2 conditions: name one of statefulSet, deployment and endpoints
-    profiles/components/bad.yaml:13:17: "redis" is not supported yet: use nats for now
-    profiles/components/bad.yaml:13:30: "clint" is none of the ports: did you mean "client"?
-    profiles/components/bad.yaml:13:45: "0s" is no time at all: write a time such as 90s, 3m or 1h
-    profiles/components/bad.yaml:14:7: "url" cannot be a setting: use A-Z, 0-9 and '_'
-    profiles/components/bad.yaml:14:18: {port:clint} is no variable here: did you mean "port:client"?
-    profiles/components/bad.yaml:14:37: {user} is no variable here: use one of host, port:client, port:other, port:third, host
-    profiles/components/bad.yaml:14:50: "{" has a { without }: write variables as {host} or {port:client}
+    profiles/components/bad.yaml:11:16: "thrd" is none of the ports: did you mean "third"?
+    profiles/components/bad.yaml:12:24: off means true or false to Helm and text elsewhere: write true or false, or put it in quotes
+    profiles/components/bad.yaml:13:9: "within" is missing: add within: 3m
+    profiles/components/bad.yaml:13:27: holds 0 conditions: name one of statefulSet, deployment and endpoints
+    profiles/components/bad.yaml:13:36: "3 minutes" is not a length of time: write a time such as 90s, 3m or 1h
+    profiles/components/bad.yaml:13:48: holds 2 conditions: name one of statefulSet, deployment and endpoints
+    profiles/components/bad.yaml:14:17: "redis" is not supported yet: use nats for now
+    profiles/components/bad.yaml:14:30: "clint" is none of the ports: did you mean "client"?
+    profiles/components/bad.yaml:14:45: "0s" is no time at all: write a time such as 90s, 3m or 1h
+    profiles/components/bad.yaml:15:7: "url" cannot be a setting: use A-Z, 0-9 and '_'
+    profiles/components/bad.yaml:15:18: {port:clint} is no variable here: did you mean "port:client"?
+    profiles/components/bad.yaml:15:37: {user} is no variable here: use one of host, port:client, port:other, port:third, host
+    profiles/components/bad.yaml:15:50: "{" has a { without }: write variables as {host} or {port:client}
     "#);
 }
 
