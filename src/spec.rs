@@ -1,6 +1,6 @@
 //! What the user asked for, checked: a [`Spec`] cannot be wrong.
 //!
-//! [`load`] finds the files ([`source`]), parses them with positions ([`yaml`]), decodes and checks
+//! [`load()`] finds the files ([`source`]), parses them with positions ([`yaml`]), decodes and checks
 //! them ([`read`], [`cluster_file`], [`profile_file`], [`component_file`]), collects every problem
 //! ([`problem`]) and only then makes a `Spec`. Nothing here touches the host but to read those files.
 
