@@ -64,11 +64,6 @@ impl Problems {
         });
     }
 
-    /// How many there are; a caller compares before and after to learn whether a part is sound.
-    pub fn count(&self) -> usize {
-        self.0.borrow().len()
-    }
-
     /// Nothing, or one [`Kind::Files`] error with a cause for each problem: files in the order they
     /// were read, problems in the order of their place.
     pub fn into_result(self) -> Result<(), Error> {
