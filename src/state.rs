@@ -27,4 +27,3 @@ pub use journal::{Entry, Journal, Record, RunOutcome};
 pub use lock::{ClusterLock, Holder, SharedLock};
 pub use paths::{ClusterFolder, Paths};
 pub use receipt::Receipt;
-pub use reservation::Reservation;

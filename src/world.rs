@@ -3,13 +3,55 @@
 //!
 //! Read [`env`] first, then [`socket`] and [`service`] (which Podman), [`engine`] (what it can do).
 
+use crate::Result;
+use built::BuiltImages;
+use engine::Engine;
+use env::Env;
+use host::Host;
+
 pub mod built;
 pub mod engine;
 pub mod env;
+pub mod helm;
 pub mod host;
 pub mod http;
+pub mod kube;
 pub mod network;
 pub mod process;
 pub mod service;
 pub mod socket;
 pub mod tool;
+
+/// The bundle of effects that is handed down; never global.
+pub struct World {
+    /// The engine that answers.
+    pub engine: Engine,
+    /// Facts of this host.
+    pub host: Host,
+    /// The environment at the start.
+    pub env: Env,
+    /// Images that were built from source.
+    pub built: BuiltImages,
+}
+
+impl World {
+    /// Finds the engine, or starts its service where none answers.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Host`]: no Podman, too old, or its service does not start.
+    pub async fn connect(env: &Env, engine: Option<&str>) -> Result<World> {
+        let host = Host::measure();
+        let found = service::ensure(engine, env, &host).await?;
+        let engine = Engine::connect(&found.candidate.path)?;
+        let built = BuiltImages::read(&BuiltImages::path(env)?)?;
+        Ok(World { engine, host, env: env.clone(), built })
+    }
+
+    /// Stops the engine's service, if it is one of ours.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn stop_service(&self) -> Result<()> {
+        service::stop(&self.env).await.map(|_was_running| ())
+    }
+}

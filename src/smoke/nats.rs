@@ -80,7 +80,9 @@ pub(super) async fn run(
         // The stream is removed through whichever connection is alive then.
         let last = session.with_stream(&context, restart, recorder).await;
         let tried = format!("delete stream {} and find it gone", session.stream);
-        recorder.clean_up("clean-up", tried, session.delete(last.as_ref().unwrap_or(&context))).await;
+        recorder
+            .clean_up("clean-up", tried, session.delete(last.as_ref().unwrap_or(&context)))
+            .await;
     }
     Ok(())
 }
@@ -214,8 +216,7 @@ impl Session<'_> {
         let consumer: PullConsumer =
             context.create_consumer_on_stream(config, &self.stream).await.map_err(text)?;
         let batch = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut messages =
-            consumer.fetch().max_messages(batch).messages().await.map_err(text)?;
+        let mut messages = consumer.fetch().max_messages(batch).messages().await.map_err(text)?;
         let (mut sent, mut received) = (Sha256::new(), Sha256::new());
         for index in 0..count {
             let next = timeout(ANSWER_DEADLINE, messages.next()).await;
@@ -259,7 +260,8 @@ impl Session<'_> {
     }
 
     async fn duplicate(&self, context: &Context) -> Outcome<()> {
-        let ack = context.send_publish(self.subject.clone(), self.message(0)).await.map_err(text)?;
+        let ack =
+            context.send_publish(self.subject.clone(), self.message(0)).await.map_err(text)?;
         let ack = ack.await.map_err(text)?;
         if !ack.duplicate {
             return Err(format!("stored again, as sequence {}", ack.sequence));
@@ -321,9 +323,11 @@ impl Session<'_> {
     }
 
     fn message(&self, index: u64) -> PublishMessage {
-        PublishMessage::build()
-            .payload(self.payload(index).into())
-            .message_id(format!("{}-{}", self.target.run_id, index + 1))
+        PublishMessage::build().payload(self.payload(index).into()).message_id(format!(
+            "{}-{}",
+            self.target.run_id,
+            index + 1
+        ))
     }
 
     /// Different for every run and message, so that nothing old or repeated passes for it.

@@ -52,9 +52,8 @@ impl Report {
         let what = format!("component {} failed its smoke check", self.component);
         let error = Error::new(Kind::Smoke, "smoke-failed", what);
         let error = match self.checks.iter().find(|check| !check.passed) {
-            Some(check) => {
-                error.because(format!("{}: tried to {}; saw {}", check.name, check.tried, check.saw))
-            }
+            Some(check) => error
+                .because(format!("{}: tried to {}; saw {}", check.name, check.tried, check.saw)),
             None => error.because("no check was run"),
         };
         Some(match &self.evidence {
@@ -74,7 +73,10 @@ impl fmt::Display for Report {
         for check in checks {
             let Check { name, tried, saw, passed, seconds } = check;
             let mark = if *passed { "ok  " } else { "FAIL" };
-            write!(f, "\n  {mark} {name} ({seconds:.1} s)\n       tried: {tried}\n       saw:   {saw}")?;
+            write!(
+                f,
+                "\n  {mark} {name} ({seconds:.1} s)\n       tried: {tried}\n       saw:   {saw}"
+            )?;
         }
         if let Some(evidence) = &self.evidence {
             write!(f, "\n  the cluster says: {evidence}")?;

@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use sha2::{Digest as _, Sha256};
 
 use super::{name, yaml};
 use crate::{Error, Kind, Result};
@@ -206,20 +207,40 @@ impl Sources {
         }
     }
 
+    /// SHA-256 over the names and contents of the chart's files: changes when the chart does.
+    ///
+    /// # Errors
+    /// [`Kind::Files`] if there is no such chart or a file of it cannot be read.
+    pub fn chart_digest(&self, name: &str) -> Result<String> {
+        let mut files = BTreeMap::new();
+        match self.chart(name) {
+            Some(Origin::Project(folder)) => collect(&folder, &folder, &mut files)
+                .map_err(|error| unreadable(&folder, &error))?,
+            _ => {
+                let chart = built_in_chart(name).ok_or_else(|| no_chart(name))?;
+                collect_built_in(chart, &mut files);
+            }
+        }
+        let mut hash = Sha256::new();
+        for (path, bytes) in files {
+            for part in [path.as_os_str().as_encoded_bytes(), &bytes] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The chart `name` as a folder that helm can read: the project's as it stands, a built-in one
     /// written to `into/<name>`, anew each time so that nothing of an older `pipe` stays in it.
     ///
     /// # Errors
     /// [`Kind::Files`] if there is no such chart, [`Kind::Failed`] if it cannot be written.
     pub fn materialise_chart(&self, name: &str, into: &Path) -> Result<PathBuf> {
-        let missing = || {
-            let what = format!("there is no chart {name} in {CHARTS_FOLDER}/");
-            Error::new(Kind::Files, "no-chart", what)
-        };
-        if let Origin::Project(folder) = self.chart(name).ok_or_else(missing)? {
+        if let Origin::Project(folder) = self.chart(name).ok_or_else(|| no_chart(name))? {
             return Ok(folder);
         }
-        let chart = built_in_chart(name).ok_or_else(missing)?;
+        let chart = built_in_chart(name).ok_or_else(|| no_chart(name))?;
         let folder = into.join(name);
         let write = || {
             if folder.exists() {
@@ -234,6 +255,57 @@ impl Sources {
         })?;
         Ok(folder)
     }
+}
+
+/// Every file in the binary, by its path in a project: what `pipe init` writes.
+pub fn built_in_files() -> Vec<(PathBuf, &'static [u8])> {
+    let mut files = Vec::new();
+    for folder in [Folder::Clusters, Folder::Profiles, Folder::Components] {
+        for (name, bytes) in folder.built_in() {
+            files.push((Path::new(folder.path()).join(format!("{name}.yaml")), bytes));
+        }
+    }
+    for (name, chart) in CHARTS {
+        let mut of_chart = BTreeMap::new();
+        collect_built_in(chart, &mut of_chart);
+        let place = |path: PathBuf| Path::new(CHARTS_FOLDER).join(name).join(path);
+        files.extend(of_chart.into_iter().map(|(path, bytes)| (place(path), bytes)));
+    }
+    files
+}
+
+/// Files of an embedded chart, by their path in it.
+fn collect_built_in<B: From<&'static [u8]>>(
+    dir: &'static Dir<'static>,
+    files: &mut BTreeMap<PathBuf, B>,
+) {
+    for file in dir.files() {
+        files.insert(file.path().to_owned(), file.contents().into());
+    }
+    dir.dirs().for_each(|below| collect_built_in(below, files));
+}
+
+/// Files below `folder`, by their path relative to `root`.
+fn collect(
+    root: &Path,
+    folder: &Path,
+    files: &mut BTreeMap<PathBuf, Vec<u8>>,
+) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(root, &path, files)?;
+        } else {
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            files.insert(relative, fs::read(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn no_chart(name: &str) -> Error {
+    let what = format!("there is no chart {name} in {CHARTS_FOLDER}/");
+    Error::new(Kind::Files, "no-chart", what)
 }
 
 fn built_in_chart(name: &str) -> Option<&'static Dir<'static>> {

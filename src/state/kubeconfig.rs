@@ -106,8 +106,9 @@ pub async fn merge(
     if new == old { Ok(()) } else { replace(path, &new) }
 }
 
-/// Takes the cluster's entries out of every file that they were merged into, and returns those
-/// that changed. A file that we made and that holds nothing else now is removed.
+/// Takes the entries called `name` (`kind-dev`) out of every file that they were merged into, and
+/// returns those that changed. A file that we made and that holds nothing else now is removed.
+/// Every file is tried; the first failure is returned, and a second call tries again.
 pub async fn unmerge(
     paths: &Paths,
     cluster: &ClusterName,
@@ -116,31 +117,39 @@ pub async fn unmerge(
 ) -> Result<Vec<PathBuf>> {
     let record = paths.cluster(cluster).merged();
     let merged: Merged = file::read_json(&record)?.unwrap_or_default();
-    let mut changed = Vec::new();
-    for MergedFile { path, created } in &merged.files {
-        if !path.exists() {
-            continue;
+    let (mut changed, mut failed) = (Vec::new(), None);
+    for merged in &merged.files {
+        match unmerge_file(merged, name).await {
+            Ok(true) => changed.push(merged.path.clone()),
+            Ok(false) => {}
+            Err(error) => failed = failed.or(Some(error)),
         }
-        let _guard = Guard::acquire(path).await?;
-        let old = read(path)?;
-        let mut document = parse(path, &old)?;
-        let found = document.forget(name);
-        if *created > Created::Nothing && document.is_bare() {
-            file::remove(path)?;
-        } else if found {
-            replace(path, &document.render())?;
-        } else {
-            continue;
-        }
-        changed.push(path.clone());
     }
-    for MergedFile { path, .. } in
-        merged.files.iter().filter(|f| f.created == Created::FolderAndFile)
-    {
-        path.parent().into_iter().for_each(file::remove_if_empty);
+    if let Some(error) = failed {
+        return Err(error);
     }
     file::remove(&record)?;
     Ok(changed)
+}
+
+async fn unmerge_file(MergedFile { path, created }: &MergedFile, name: &str) -> Result<bool> {
+    // Nothing of ours: also the case where the merge was refused because the file is broken.
+    if !path.exists() || *created == Created::Nothing && !read(path)?.contains(name) {
+        return Ok(false);
+    }
+    let guard = Guard::acquire(path).await?;
+    let old = read(path)?;
+    let mut document = parse(path, &old)?;
+    let found = document.forget(name);
+    if *created == Created::Nothing || !document.is_bare() {
+        return if found { replace(path, &document.render()).map(|()| true) } else { Ok(false) };
+    }
+    file::remove(path)?;
+    drop(guard);
+    if *created == Created::FolderAndFile {
+        path.parent().into_iter().for_each(file::remove_if_empty);
+    }
+    Ok(true)
 }
 
 /// Notes that `path` gets entries of `cluster`. What another cluster of ours made counts as made

@@ -20,6 +20,7 @@ mod files;
 mod image;
 mod libpod;
 mod network;
+mod top;
 mod volume;
 
 pub use container::{Addresses, Container, ContainerLine, MountPoint, State};

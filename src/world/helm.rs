@@ -116,7 +116,11 @@ impl Helm {
             // Without it, empty values would mean "those of the last revision".
             .args(["--reset-values", "--values", "-"])
             .args(["--history-max", HISTORY_MAX])
-            .args(if labels.is_empty() { vec![] } else { vec!["--labels".into(), labels.join(",")] })
+            .args(if labels.is_empty() {
+                vec![]
+            } else {
+                vec!["--labels".into(), labels.join(",")]
+            })
             .stdin(install.values.to_string());
         let installed = program.run(cancel).await;
         installed.map_err(|error| about(error, "install", install.release)).map(drop)
@@ -140,9 +144,11 @@ impl Helm {
         namespace: &str,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let program = self
-            .helm(["uninstall", release])
-            .args(["--namespace", namespace, "--ignore-not-found"]);
+        let program = self.helm(["uninstall", release]).args([
+            "--namespace",
+            namespace,
+            "--ignore-not-found",
+        ]);
         let removed = program.run(cancel).await;
         removed.map_err(|error| about(error, "uninstall", release)).map(drop)
     }
@@ -175,9 +181,8 @@ impl Helm {
         namespace: &str,
         cancel: &CancellationToken,
     ) -> Result<()> {
-        let program = self
-            .helm(["history", release])
-            .args(["--namespace", namespace, "--output", "json"]);
+        let program =
+            self.helm(["history", release]).args(["--namespace", namespace, "--output", "json"]);
         let output = program
             .run(cancel)
             .await
@@ -186,18 +191,17 @@ impl Helm {
         let Some(revision) = last_deployed(&history) else {
             return self.uninstall(release, namespace, cancel).await;
         };
-        let program = self
-            .helm(["rollback", release, &revision.to_string()])
-            .args(["--namespace", namespace, "--history-max", HISTORY_MAX]);
+        let program = self.helm(["rollback", release, &revision.to_string()]).args([
+            "--namespace",
+            namespace,
+            "--history-max",
+            HISTORY_MAX,
+        ]);
         let back = program.run(cancel).await;
         back.map_err(|error| about(error, "roll back", release)).map(drop)
     }
 
-    async fn list_with(
-        &self,
-        scope: &[&str],
-        cancel: &CancellationToken,
-    ) -> Result<Vec<Release>> {
+    async fn list_with(&self, scope: &[&str], cancel: &CancellationToken) -> Result<Vec<Release>> {
         // Helm 3 shows only deployed and failed releases unless told otherwise.
         let states = ["--deployed", "--failed", "--pending", "--uninstalling"];
         let program = self.helm(["list", "--output", "json"]).args(states).args(scope);

@@ -102,6 +102,11 @@ pub fn free_disk(path: &Path) -> Result<u64> {
     }
 }
 
+/// Whether the kernel has IPv6, so that the engine can give a network an IPv6 subnet.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
+}
+
 /// Whether another program holds this TCP port on the loopback address, or on all addresses.
 pub fn port_in_use(port: u16) -> bool {
     // Binding asks the kernel the very question that Podman will ask it later. (Privileged ports

@@ -39,6 +39,15 @@ impl Subnet {
         self.base & shorter == other.base & shorter
     }
 
+    /// Its parts of a longer `prefix`, from the lowest.
+    pub fn parts(self, prefix: u8) -> impl Iterator<Item = Subnet> {
+        let size = 1_u64 << (32 - u32::from(prefix.min(32)));
+        let first = u64::from(self.base);
+        let end = first + (1_u64 << (32 - u32::from(self.prefix)));
+        let bases = (first..end).step_by(usize::try_from(size).unwrap_or(usize::MAX));
+        bases.filter_map(move |base| Some(Subnet { base: u32::try_from(base).ok()?, prefix }))
+    }
+
     /// Whether `address` is in this network.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         self.base == address.to_bits() & mask(self.prefix)
@@ -104,6 +113,13 @@ pub fn kind_ipv6_subnet(name: &str, attempt: i32) -> String {
     octets[0] = 0xfc;
     octets[2..8].copy_from_slice(&hash[2..8]);
     format!("{}/64", Ipv6Addr::from(octets))
+}
+
+/// The address in the IPv6 `subnet` that ends like an IPv4 one, so that the two are as unique as
+/// each other. `None` if `subnet` is not an IPv6 network.
+pub fn matching_ipv6(subnet: &str, address: Ipv4Addr) -> Option<Ipv6Addr> {
+    let base: Ipv6Addr = subnet.split_once('/')?.0.parse().ok()?;
+    Some(Ipv6Addr::from_bits(base.to_bits() | u128::from(address.to_bits() & 0xffff)))
 }
 
 /// An address for each of `nodes` in the upper half of `subnet`.

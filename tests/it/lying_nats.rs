@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
 
-use self::server::{LyingNats, Lie};
+use self::server::{Lie, LyingNats};
 
 mod server;
 

@@ -1,9 +1,70 @@
-//! Tests against real programs.
+//! End to end: the real binary, real Podman, real kubelets, real services.
+//!
+//! Its own harness, because a test that cannot run here must say so: each has a condition, and one
+//! that does not hold is counted as ignored with its reason printed. `tests/expected-skips.txt`
+//! lists what may be skipped where; any other skip fails the run.
 
-mod nats_smoke;
+mod cluster;
+mod failure;
+mod host;
+mod interop;
+mod kill;
+mod pipe;
 
-/// Stub in this branch: says that a test did not run.
-#[expect(clippy::print_stdout, reason = "the test harness reads it")]
-fn skip(reason: &str) {
-    println!("skipped: {reason}");
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test, when it can run, and what it does.
+pub struct Case {
+    pub name: &'static str,
+    /// Why it cannot run here, if it cannot.
+    pub skip: fn() -> Option<String>,
+    pub run: fn(),
+}
+
+impl Case {
+    /// A test that can always run where Podman and the images are.
+    pub const fn new(name: &'static str, run: fn()) -> Case {
+        Case { name, skip: || None, run }
+    }
+
+    /// A test of the extended set.
+    pub const fn extended(name: &'static str, run: fn()) -> Case {
+        Case { name, skip: host::not_extended, run }
+    }
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // One host, two cores: clusters of two tests at once would only wait for each other.
+    arguments.test_threads.get_or_insert(1);
+    let mut cases = Vec::new();
+    cases.extend(cluster::CASES);
+    cases.extend(interop::CASES);
+    cases.extend(failure::CASES);
+    cases.extend(kill::CASES);
+    let listing = arguments.list;
+    let expected = include_str!("../expected-skips.txt");
+    let trials = cases
+        .into_iter()
+        .map(|case| {
+            let skip = (case.skip)();
+            let known = expected.lines().any(|line| line.split(':').next() == Some(case.name));
+            if let (Some(why), false) = (&skip, listing) {
+                println!("skipped: {}: {why}", case.name);
+            }
+            let unexpected = skip.clone().filter(|_| !known);
+            let run = case.run;
+            Trial::test(case.name, move || match unexpected {
+                Some(why) => Err(Failed::from(format!("skipped, but not expected to be: {why}"))),
+                None => {
+                    let began = std::time::Instant::now();
+                    run();
+                    println!("        {} took {:.1} s", case.name, began.elapsed().as_secs_f64());
+                    Ok(())
+                }
+            })
+            .with_ignored_flag(skip.is_some() && known)
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
 }

@@ -32,7 +32,7 @@ impl<'a> Document<'a> {
             return Err(error.to_string());
         }
         let mut documents = loader.into_documents().into_iter();
-        let top = match documents.next().map(settled) {
+        let top = match documents.next().map(settled).transpose()? {
             None => Mapping::new(),
             Some(Yaml::Mapping(top)) => top,
             Some(empty) if !empty.is_sequence() && is_empty(&empty) => Mapping::new(),
@@ -226,30 +226,36 @@ fn is_empty(node: &Yaml<'_>) -> bool {
 }
 
 /// Makes a parsed tree fit for the emitter: plain scalars stay as they were written, every other
-/// one becomes a string, and keys become strings so that they can be looked up.
-fn settled(node: Yaml<'_>) -> Yaml<'_> {
-    match node {
-        Yaml::Representation(text, style, Some(tag)) => {
-            Yaml::Tagged(tag, Box::new(settled(Yaml::Representation(text, style, None))))
+/// one becomes a string, and keys become strings so that they can be looked up. Aliases were
+/// already replaced by what they stand for. Tags of other schemas cannot be written back.
+fn settled(node: Yaml<'_>) -> Result<Yaml<'_>, Fault> {
+    Ok(match node {
+        Yaml::Representation(text, _, Some(tag)) if tag.is_yaml_core_schema() => {
+            match tag.suffix.as_str() {
+                "str" => Yaml::Value(Scalar::String(text)),
+                _ => Yaml::Representation(text, ScalarStyle::Plain, None),
+            }
+        }
+        Yaml::Representation(_, _, Some(tag)) | Yaml::Tagged(tag, _) => {
+            return Err(format!("it uses the YAML tag {}, which would be lost", tag.as_ref()));
         }
         Yaml::Representation(text, ScalarStyle::Plain, None) if text.is_empty() => plain("null"),
         Yaml::Representation(text, ScalarStyle::Plain, None) if !text.contains('\n') => {
             Yaml::Representation(text, ScalarStyle::Plain, None)
         }
-        Yaml::Representation(text, ..) => Yaml::Value(Scalar::String(text)),
-        Yaml::Sequence(entries) => Yaml::Sequence(entries.into_iter().map(settled).collect()),
-        Yaml::Mapping(fields) => {
-            let pairs = fields.into_iter().map(|(key, value)| (settled_key(key), settled(value)));
-            Yaml::Mapping(pairs.collect())
-        }
-        Yaml::Tagged(tag, node) => Yaml::Tagged(tag, Box::new(settled(*node))),
-        other => other,
-    }
-}
-
-fn settled_key(key: Yaml<'_>) -> Yaml<'_> {
-    match key {
         Yaml::Representation(text, _, None) => Yaml::Value(Scalar::String(text)),
-        other => settled(other),
-    }
+        Yaml::Sequence(entries) => {
+            Yaml::Sequence(entries.into_iter().map(settled).collect::<Result<_, _>>()?)
+        }
+        Yaml::Mapping(fields) => {
+            let pairs = fields.into_iter().map(|(key, value)| match key {
+                Yaml::Representation(text, _, None) => {
+                    Ok((Yaml::Value(Scalar::String(text)), settled(value)?))
+                }
+                key => Ok((settled(key)?, settled(value)?)),
+            });
+            Yaml::Mapping(pairs.collect::<Result<_, Fault>>()?)
+        }
+        other => other,
+    })
 }

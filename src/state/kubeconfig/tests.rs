@@ -35,6 +35,9 @@ preferences: {colors: true}
 x-note: 0123
 x-version: 1.10
 x-quoted: "yes"
+x-tagged: !!str 12
+x-anchor: &a {b: c}
+x-alias: *a
 x-text: |
   two
   lines
@@ -203,6 +206,11 @@ async fn everything_else_in_the_users_file_stays() {
     x-note: 0123
     x-version: 1.10
     x-quoted: "yes"
+    x-tagged: "12"
+    x-anchor:
+      b: c
+    x-alias:
+      b: c
     x-text: "two\nlines\n"
     current-context: kind-dev
     clusters:
@@ -294,10 +302,11 @@ async fn links_modes_and_read_only_files_are_respected() {
 async fn a_broken_file_is_left_alone() {
     let fixture = Fixture::new().await;
     let dev = fixture.cluster("dev");
-    for broken in ["clusters: {}x", "clusters: 7", "a: 1\n---\nb: 2\n", "just text"] {
+    for broken in ["clusters: {}x", "clusters: 7", "a: 1\n---\nb: 2\n", "just text", "a: !mine b"] {
         fixture.write_config(broken);
         assert_eq!(fixture.merge(&dev, true).await.unwrap_err().code, "kubeconfig-invalid");
         assert_eq!(fs::read_to_string(fixture.config()).unwrap(), broken);
+        assert!(fixture.unmerge(&dev).await.unwrap().is_empty(), "teardown is not blocked");
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Engine, EngineResult};
 ///
 /// The cgroup namespace is always private, the restart policy always "none", and the number of
 /// processes unlimited: that is what kind's nodes need.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ContainerSpec {
     /// Name, unique on the engine.
     pub name: String,

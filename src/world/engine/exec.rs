@@ -221,7 +221,7 @@ impl Engine {
     /// The exit code of an exec whose output has ended: known a moment later.
     async fn exit_code(&self, id: &str, action: &str) -> EngineResult<i64> {
         loop {
-            let seen = retry(async || {
+            let seen = retry(|| async {
                 let inspected = self.docker.inspect_exec(id).await;
                 inspected.map_err(|error| EngineError::from_bollard(action, error))
             })

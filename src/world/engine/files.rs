@@ -60,7 +60,7 @@ impl Engine {
     /// The content of a file, running or not; `None` if there is no such file or container.
     pub async fn get_file(&self, name: &str, path: &str) -> EngineResult<Option<Vec<u8>>> {
         let action = format!("read {path} from container {name}");
-        let archive = retry(async || {
+        let archive = retry(|| async {
             let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
             let chunks = self.docker.download_from_container(name, Some(options));
             let append = |mut all: BytesMut, chunk: Bytes| async move {

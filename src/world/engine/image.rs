@@ -95,6 +95,12 @@ impl Engine {
         tagged.map_err(|error| EngineError::from_bollard(&action, error))
     }
 
+    /// Removes an image from the store; one that is gone is success.
+    pub async fn remove_image(&self, name: &str) -> EngineResult<()> {
+        let query = [("force", "true")];
+        self.libpod.delete(&format!("remove image {name}"), &format!("images/{name}"), &query).await
+    }
+
     /// Images as one archive in Docker's format, layers that they share once. No deadline.
     pub fn export(&self, names: &[&str]) -> impl Stream<Item = EngineResult<Bytes>> + use<> {
         let action = format!("export image {}", names.join(", "));

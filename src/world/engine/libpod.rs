@@ -66,7 +66,7 @@ impl Libpod {
         query: &[(&str, &str)],
     ) -> EngineResult<T> {
         let url = address(action, &format!("{BASE}{path}"), query)?;
-        retry(async || {
+        retry(|| async {
             let answer = self.send(action, Method::GET, url.clone(), None, READ_TIMEOUT).await?;
             decode(action, answer).await
         })
@@ -124,7 +124,10 @@ impl Libpod {
 }
 
 /// Runs a read until it succeeds, fails for good, or has been tried four times.
-pub(crate) async fn retry<T>(read: impl AsyncFn() -> EngineResult<T>) -> EngineResult<T> {
+pub(crate) async fn retry<T, F>(read: impl Fn() -> F) -> EngineResult<T>
+where
+    F: Future<Output = EngineResult<T>>,
+{
     for pause in RETRY_PAUSES {
         match read().await {
             Err(error) if error.is_transient() => tokio::time::sleep(pause).await,

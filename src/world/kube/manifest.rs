@@ -10,9 +10,8 @@ use crate::{Error, Result};
 /// # Errors
 /// `manifest-invalid`, with the position of the fault where YAML itself is wrong.
 pub fn parse(text: &str) -> Result<Vec<Value>> {
-    let invalid = |why: String| {
-        Error::failed("manifest-invalid", "the manifest cannot be read").because(why)
-    };
+    let invalid =
+        |why: String| Error::failed("manifest-invalid", "the manifest cannot be read").because(why);
     let documents = Yaml::load_from_str(text).map_err(|error| invalid(error.to_string()))?;
     let mut objects = Vec::new();
     for document in documents {

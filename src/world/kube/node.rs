@@ -38,6 +38,8 @@ pub struct NodeState {
     pub name: String,
     /// All labels.
     pub labels: BTreeMap<String, String>,
+    /// All annotations.
+    pub annotations: BTreeMap<String, String>,
     /// All taints, sorted.
     pub taints: BTreeSet<Taint>,
     /// Condition `Ready` is true.
@@ -69,6 +71,33 @@ impl Kube {
         Ok(nodes)
     }
 
+    /// One node, or `None` if it has not registered.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn node(&self, name: &str) -> Result<Option<NodeState>> {
+        let api = Api::<Node>::all(self.client.clone());
+        let found = self.call(&format!("read node {name}"), api.get_opt(name)).await?;
+        Ok(found.map(state))
+    }
+
+    /// Removes a node object; its kubelet, if any, is not told. One that is gone is success.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn delete_node(&self, name: &str) -> Result<()> {
+        self.delete("v1", "Node", None, name).await
+    }
+
+    /// Sets annotations; all others stay.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn annotate_node(&self, name: &str, set: &BTreeMap<String, String>) -> Result<()> {
+        let patch = json!({"metadata": {"annotations": set}});
+        self.patch_node(name, "annotate", &patch).await
+    }
+
     /// Sets and removes labels; all others stay.
     ///
     /// # Errors
@@ -88,12 +117,7 @@ impl Kube {
     ///
     /// # Errors
     /// Those of every request; `kube-conflict` only if others keep changing the node.
-    pub async fn set_node_taints(
-        &self,
-        name: &str,
-        set: &[Taint],
-        remove: &[Taint],
-    ) -> Result<()> {
+    pub async fn set_node_taints(&self, name: &str, set: &[Taint], remove: &[Taint]) -> Result<()> {
         let what = format!("taint node {name}");
         let api = Api::<Node>::all(self.client.clone());
         let mut last = None;
@@ -133,7 +157,8 @@ impl Kube {
         let patch = json!({"status": {"capacity": merge(set, remove)}});
         let api = Api::<Node>::all(self.client.clone());
         let what = format!("set the capacity of node {name}");
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..<_>::default() };
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..<_>::default() };
         self.call(&what, api.patch_status(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
@@ -148,7 +173,8 @@ impl Kube {
 
     async fn patch_node(&self, name: &str, verb: &str, patch: &Value) -> Result<()> {
         let api = Api::<Node>::all(self.client.clone());
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..<_>::default() };
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..<_>::default() };
         let what = format!("{verb} node {name}");
         self.call(&what, api.patch(name, &params, &Patch::Merge(patch))).await.map(drop)
     }
@@ -157,7 +183,9 @@ impl Kube {
 /// A JSON merge patch of a map: `null` removes.
 fn merge<'a>(set: impl Iterator<Item = (&'a String, Value)>, remove: &[String]) -> Value {
     let removed = remove.iter().map(|key| (key.clone(), Value::Null));
-    Value::Object(removed.chain(set.map(|(key, value)| (key.clone(), value))).collect::<Map<_, _>>())
+    Value::Object(
+        removed.chain(set.map(|(key, value)| (key.clone(), value))).collect::<Map<_, _>>(),
+    )
 }
 
 fn replace_taints(present: &BTreeSet<Taint>, set: &[Taint], remove: &[Taint]) -> BTreeSet<Taint> {
@@ -177,6 +205,7 @@ fn state(node: Node) -> NodeState {
     NodeState {
         name: node.metadata.name.unwrap_or_default(),
         labels: node.metadata.labels.unwrap_or_default(),
+        annotations: node.metadata.annotations.unwrap_or_default(),
         taints: spec.taints.unwrap_or_default().into_iter().map(taint).collect(),
         ready: ready.as_ref().is_some_and(|condition| condition.status == "True"),
         ready_message: ready

@@ -91,8 +91,11 @@ impl Kube {
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": name, "labels": labels},
         });
-        self.apply_typed(&Api::<k8s_openapi::api::core::v1::Namespace>::all(self.client.clone()), &namespace)
-            .await
+        self.apply_typed(
+            &Api::<k8s_openapi::api::core::v1::Namespace>::all(self.client.clone()),
+            &namespace,
+        )
+        .await
     }
 
     /// Makes an opaque Secret, or gives an existing one exactly these keys.
@@ -205,11 +208,9 @@ impl Kube {
     ) -> Api<DynamicObject> {
         match capabilities.scope {
             Scope::Cluster => Api::all_with(self.client.clone(), resource),
-            Scope::Namespaced => Api::namespaced_with(
-                self.client.clone(),
-                namespace.unwrap_or("default"),
-                resource,
-            ),
+            Scope::Namespaced => {
+                Api::namespaced_with(self.client.clone(), namespace.unwrap_or("default"), resource)
+            }
         }
     }
 }

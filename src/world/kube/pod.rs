@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod, PodStatus};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
@@ -60,6 +60,18 @@ impl Kube {
             Err(error) if !fault::is_not_found(&error) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Deletes the volume claims that match, and with them what their storage class does not
+    /// retain.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn delete_claims(&self, namespace: &str, selector: &str) -> Result<()> {
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
+        let what = format!("delete volume claims {namespace}/{selector}");
+        let params = ListParams::default().labels(selector);
+        self.call(&what, api.delete_collection(&DeleteParams::default(), &params)).await.map(drop)
     }
 
     /// The last `count` events about an object, oldest first: `Warning FailedScheduling (3 times):
@@ -166,11 +178,8 @@ fn reason(status: &PodStatus) -> Option<String> {
             let reason = c.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned());
             (reason, c.message.clone().unwrap_or_default())
         });
-    let (reason, message) = telling
-        .cloned()
-        .or(of_pod)
-        .or(of_scheduler)
-        .or_else(|| of_containers.first().cloned())?;
+    let (reason, message) =
+        telling.cloned().or(of_pod).or(of_scheduler).or_else(|| of_containers.first().cloned())?;
     let message = message.trim();
     Some(if message.is_empty() { reason } else { format!("{reason}: {message}") })
 }
@@ -182,10 +191,7 @@ fn stuck(container: &ContainerStatus) -> Option<(String, String)> {
         let message = waiting.message.clone().unwrap_or_default();
         let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
         let ended = last.map(|end| format!(" (last exit code {})", end.exit_code));
-        return Some((
-            waiting.reason.clone()?,
-            format!("{message}{}", ended.unwrap_or_default()),
-        ));
+        return Some((waiting.reason.clone()?, format!("{message}{}", ended.unwrap_or_default())));
     }
     let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let detail = ended.message.clone().unwrap_or_else(|| format!("exit code {}", ended.exit_code));

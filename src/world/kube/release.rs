@@ -93,7 +93,9 @@ mod tests {
         );
         let lines: Vec<String> = found
             .iter()
-            .map(|r| format!("{}/{} {} {} {:?}", r.namespace, r.name, r.revision, r.status, r.spec_hash))
+            .map(|r| {
+                format!("{}/{} {} {} {:?}", r.namespace, r.name, r.revision, r.status, r.spec_hash)
+            })
             .collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
         data/nats 1 failed None

@@ -100,8 +100,7 @@ impl Kube {
     /// Those of every request.
     pub async fn endpoints_ready(&self, namespace: &str, service: &str) -> Result<usize> {
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), namespace);
-        let params =
-            ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let params = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
         let what = format!("list the endpoints of service {namespace}/{service}");
         let slices = self.call(&what, api.list(&params)).await?;
         let ready = |slice: &EndpointSlice| {

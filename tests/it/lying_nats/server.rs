@@ -152,8 +152,7 @@ async fn read_message(
 ) -> Option<Published> {
     let sizes = if with_headers { 2 } else { 1 };
     let total: usize = words.last()?.parse().ok()?;
-    let head: usize =
-        if with_headers { words.get(words.len() - 2)?.parse().ok()? } else { 0 };
+    let head: usize = if with_headers { words.get(words.len() - 2)?.parse().ok()? } else { 0 };
     let mut bytes = vec![0; total + 2];
     read.read_exact(&mut bytes).await.ok()?;
     let headers = String::from_utf8(bytes[..head].to_vec()).ok()?;

@@ -1,0 +1,136 @@
+//! `pipe up`.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::app::App;
+use super::cluster_name;
+use crate::plan::build::{Options, SmokeWhen};
+use crate::run::context::KubeconfigChoice;
+use crate::run::up::{self, Request, Up};
+use crate::{Error, Result};
+
+/// Bring a cluster to its files: make it, start it, change it, prove it
+///
+/// Safe to run at any time: it looks at what is there, prints what it does, and does only what is
+/// left. Stopped nodes are started; a run that was cut off is finished.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  pipe up\n  pipe up dev --profile quickstart\n  pipe up ci --json"
+)]
+pub struct Args {
+    /// The cluster: a file `clusters/<CLUSTER>.yaml`
+    #[arg(default_value = "dev")]
+    pub(super) cluster: String,
+    #[command(flatten)]
+    pub(super) choices: Choices,
+    /// Leave everything as it is after a failure, to look at
+    #[arg(long)]
+    keep: bool,
+    /// Do not make the new context the current one
+    #[arg(long)]
+    no_switch: bool,
+    /// Merge into this kubeconfig instead of $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+}
+
+/// What decides the plan.
+#[derive(Debug, clap::Args)]
+pub struct Choices {
+    /// What to install: a file `profiles/<PROFILE>.yaml` [default: as last time, else the cluster's]
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// Replace nodes where a change needs it; what is stored on them is lost
+    #[arg(long)]
+    replace: bool,
+    /// Remove components and nodes that the files no longer name
+    #[arg(long)]
+    prune: bool,
+    /// With --prune, remove the volumes of pruned components too
+    #[arg(long, requires = "prune")]
+    delete_data: bool,
+    /// Prove every component, not only those that changed
+    #[arg(long, conflicts_with = "no_smoke")]
+    smoke: bool,
+    /// Prove nothing
+    #[arg(long)]
+    no_smoke: bool,
+    /// Make nodes from this image instead of the default one
+    #[arg(long, value_name = "IMAGE", env = "PIPE_NODE_IMAGE")]
+    node_image: Option<String>,
+}
+
+impl Choices {
+    pub(super) fn request(&self, cluster: &str) -> Result<Request> {
+        let smoke = match (self.smoke, self.no_smoke) {
+            (true, _) => SmokeWhen::Always,
+            (_, true) => SmokeWhen::Never,
+            _ => SmokeWhen::Changed,
+        };
+        let (replace, prune, delete_data) = (self.replace, self.prune, self.delete_data);
+        let node_image = self.node_image.as_deref().map(crate::spec::ImageName::parse).transpose();
+        Ok(Request {
+            cluster: cluster_name(cluster)?,
+            profile: self.profile.clone(),
+            options: Options { replace, prune, delete_data, smoke },
+            node_image: node_image.map_err(|fault| Error::usage("node-image", fault))?,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    up: &'a Up,
+}
+
+pub(super) async fn run(app: &App, args: Args) -> Result<()> {
+    let request = args.choices.request(&args.cluster)?;
+    let (events, printed) = app.events();
+    let result = async {
+        let sources = app.sources()?;
+        let _lock = app.lock(&request.cluster, "up", &events).await?;
+        let environment = up::Environment {
+            env: &app.env,
+            engine: app.global.engine.as_deref(),
+            paths: &app.paths,
+            sources: &sources,
+            events: events.clone(),
+            mask: app.report.mask().clone(),
+            cancel: app.cancel.clone(),
+            keep: args.keep,
+            kubeconfig: KubeconfigChoice { file: args.kubeconfig, no_switch: args.no_switch },
+        };
+        up::up(&environment, &request).await
+    }
+    .await;
+    drop(events);
+    let view = printed.await;
+    let up = result?;
+    if let Ok(printed) = view {
+        printed?;
+    }
+    summary(app, &up)?;
+    app.report.result("up", Ok(&Outcome { up: &up }))
+}
+
+/// What a person wants to know next.
+fn summary(app: &App, up: &Up) -> Result<()> {
+    let changed = if up.steps.is_empty() { "already as specified" } else { "up" };
+    app.say(&format!("cluster {} is {changed} (context {})", up.cluster, up.context))?;
+    for component in &up.components {
+        let addresses: Vec<String> =
+            component.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
+        let state = match &component.skipped {
+            Some(why) => format!("skipped: {why}"),
+            None => addresses.join(", "),
+        };
+        app.say(&format!("{} {state}", component.name))?;
+    }
+    for skipped in up.components.iter().filter(|component| component.skipped.is_some()) {
+        app.say(&format!("component {} is NOT ready: it was skipped", skipped.name))?;
+    }
+    app.say(&format!("connect: eval \"$(pipe env {0})\"; remove: pipe teardown {0}", up.cluster))
+}

@@ -1,0 +1,275 @@
+//! The closed set of deeds. Adding a component needs none; adding one is rare, and the compiler
+//! lists the places that must know it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::Serialize;
+
+use crate::spec::{Component, ComponentName, ImageName, NetworkMode, Node, Taint};
+
+/// A port of a node published on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Publish {
+    /// Entry of the host port catalogue, or `api`.
+    pub name: String,
+    /// Port on 127.0.0.1.
+    pub host_port: u16,
+    /// Port in the node.
+    pub node_port: u16,
+}
+
+/// Everything a node container is made from.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodePlan {
+    /// The node as specified.
+    pub node: Node,
+    /// Engine reference of the node image.
+    pub image: String,
+    /// Engine network.
+    pub network: String,
+    /// Static address, ours for the cluster's life.
+    pub address: Ipv4Addr,
+    /// Static IPv6 address where the network has IPv6.
+    pub address6: Option<Ipv6Addr>,
+    /// This node's part of the pod subnet.
+    pub pod_cidr: String,
+    /// Other nodes' part of the pod subnet and how to reach it.
+    pub routes: Vec<Route>,
+    /// Ports published on the host.
+    pub publish: Vec<Publish>,
+    /// What the container was made from; a difference means it must be replaced.
+    pub spec_hash: String,
+}
+
+/// A route to another node's pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// Their CIDR.
+    pub pod_cidr: String,
+    /// Their node.
+    pub via: Ipv4Addr,
+}
+
+/// Changes to a node object that the API takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeChange {
+    /// Labels to set.
+    pub set_labels: BTreeMap<String, String>,
+    /// Labels of ours to remove.
+    pub remove_labels: Vec<String>,
+    /// Taints to set.
+    pub set_taints: Vec<Taint>,
+    /// Taints of ours to remove.
+    pub remove_taints: Vec<Taint>,
+    /// Simulated extended resources to put into `status.capacity`.
+    pub capacity: BTreeMap<String, u64>,
+    /// Resources of ours to take out again.
+    pub remove_capacity: Vec<String>,
+    /// `spec.podCIDR` to set where it is empty.
+    pub pod_cidr: Option<String>,
+}
+
+impl NodeChange {
+    /// Whether there is nothing to change.
+    pub fn is_empty(&self) -> bool {
+        *self == NodeChange::default()
+    }
+}
+
+/// One deed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Action {
+    /// Get an image into the engine's store.
+    PullImage {
+        /// Upstream name.
+        image: ImageName,
+    },
+    /// Make the shared network.
+    CreateNetwork {
+        /// Engine name.
+        name: String,
+        /// IPv4 subnet.
+        subnet: String,
+        /// IPv6 subnet, where the kernel has IPv6.
+        subnet6: Option<String>,
+    },
+    /// Remove a node container and its volume: half made, or replaced on request.
+    RemoveNode {
+        /// Container.
+        host: String,
+    },
+    /// Make and start a node container.
+    CreateNode(Box<NodePlan>),
+    /// Start a stopped node container.
+    StartNode {
+        /// Container.
+        host: String,
+    },
+    /// Wait until systemd and containerd answer in a node.
+    AwaitBoot {
+        /// Container.
+        host: String,
+    },
+    /// `kubeadm init`.
+    InitControlPlane {
+        /// Container.
+        host: String,
+    },
+    /// Wait until the API server answers `/readyz`.
+    AwaitApi,
+    /// Write our kubeconfig and merge it into the user's.
+    WriteKubeconfig,
+    /// Apply the node image's own CNI manifest, if the network mode asks for it.
+    InstallNetwork {
+        /// Control plane container.
+        host: String,
+        /// What the user asked for.
+        mode: NetworkMode,
+    },
+    /// `kubeadm join`.
+    JoinNode {
+        /// Container.
+        host: String,
+    },
+    /// Set labels, taints and capacity through the API, and read them back.
+    ConfigureNode {
+        /// Node.
+        host: String,
+        /// What differs.
+        change: NodeChange,
+    },
+    /// Wait until a node is Ready.
+    AwaitNode {
+        /// Node.
+        host: String,
+    },
+    /// Install the local-path provisioner and the storage classes.
+    InstallStorage {
+        /// Control plane container.
+        host: String,
+    },
+    /// Install CoreDNS, once kube-proxy has programmed its nodes, and wait for it.
+    InstallDns {
+        /// Control plane container.
+        host: String,
+    },
+    /// Copy an image from the engine's store into nodes.
+    LoadImage {
+        /// Name that pods use.
+        image: ImageName,
+        /// Containers that lack it.
+        hosts: Vec<String>,
+    },
+    /// Make sure of helm, on `PATH`, in the cache or downloaded.
+    FindHelm,
+    /// Make a namespace and, in it, a component's Secret.
+    Prepare {
+        /// The component.
+        component: Box<Component>,
+    },
+    /// `helm upgrade --install`.
+    InstallRelease {
+        /// The component.
+        component: Box<Component>,
+        /// Hash of chart and values, kept on the release.
+        hash: String,
+        /// Whether there was none before.
+        first: bool,
+    },
+    /// Wait for a component's gates.
+    AwaitComponent {
+        /// The component.
+        component: Box<Component>,
+    },
+    /// Prove a component with a real client.
+    Smoke {
+        /// The component.
+        component: Box<Component>,
+    },
+    /// `helm uninstall`.
+    UninstallRelease {
+        /// Release.
+        release: String,
+        /// Its namespace.
+        namespace: String,
+        /// Whether its volumes go too.
+        delete_data: bool,
+    },
+    /// Remove a cluster's entries from the user's kubeconfig.
+    RemoveKubeconfig,
+    /// Remove volumes that carry the cluster's label.
+    RemoveVolumes,
+    /// Remove the shared network, if we made it and nobody uses it.
+    RemoveNetwork {
+        /// Engine name.
+        name: String,
+    },
+    /// Remove the cluster's state folder.
+    RemoveState,
+}
+
+impl Action {
+    /// The component it works on, if any.
+    pub fn component(&self) -> Option<&ComponentName> {
+        match self {
+            Action::Prepare { component }
+            | Action::InstallRelease { component, .. }
+            | Action::AwaitComponent { component }
+            | Action::Smoke { component } => Some(&component.name),
+            _ => None,
+        }
+    }
+
+    /// What it does, in the imperative.
+    pub fn title(&self) -> String {
+        match self {
+            Action::PullImage { image } => format!("pull {image}"),
+            Action::CreateNetwork { name, subnet, .. } => format!("create network {name} {subnet}"),
+            Action::RemoveNode { host } => format!("remove node {host}"),
+            Action::CreateNode(node) => {
+                format!("create node {} ({})", node.node.name, node.node.host)
+            }
+            Action::StartNode { host } => format!("start node {host}"),
+            Action::AwaitBoot { host } => format!("wait for {host} to boot"),
+            Action::InitControlPlane { host } => format!("start Kubernetes on {host}"),
+            Action::AwaitApi => "wait for the API server".to_owned(),
+            Action::WriteKubeconfig => "write kubeconfig".to_owned(),
+            Action::InstallNetwork { mode, .. } => match mode {
+                NetworkMode::Static => "check pod network (static routes)".to_owned(),
+                _ => "install pod network".to_owned(),
+            },
+            Action::JoinNode { host } => format!("join node {host}"),
+            Action::ConfigureNode { host, .. } => format!("label node {host}"),
+            Action::AwaitNode { host } => format!("wait for node {host} to be Ready"),
+            Action::InstallStorage { .. } => "install storage classes".to_owned(),
+            Action::InstallDns { .. } => "install cluster DNS".to_owned(),
+            Action::LoadImage { image, hosts } => {
+                format!("load {image} into {} node{}", hosts.len(), plural(hosts.len()))
+            }
+            Action::FindHelm => "find helm".to_owned(),
+            Action::Prepare { component } => {
+                format!("prepare namespace {} for {}", component.namespace, component.name)
+            }
+            Action::InstallRelease { component, first, .. } => {
+                let verb = if *first { "install" } else { "upgrade" };
+                format!("{verb} {} in {}", component.name, component.namespace)
+            }
+            Action::AwaitComponent { component } => {
+                format!("wait for {} to be ready", component.name)
+            }
+            Action::Smoke { component } => format!("prove {} with a real client", component.name),
+            Action::UninstallRelease { release, .. } => format!("uninstall {release}"),
+            Action::RemoveKubeconfig => "remove kubeconfig entries".to_owned(),
+            Action::RemoveVolumes => "remove volumes".to_owned(),
+            Action::RemoveNetwork { name } => format!("remove network {name}"),
+            Action::RemoveState => "remove state".to_owned(),
+        }
+    }
+}
+
+/// `s` unless there is exactly one.
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

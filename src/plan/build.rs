@@ -1,0 +1,340 @@
+//! `(Spec, Observed) → Plan`: the product's policy. Pure; running the result and planning again
+//! gives an empty plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::{NodeChange, NodePlan, Publish, Route};
+use super::observed::{LiveNode, NodeStage, Observed};
+use super::{Action, Operation, Phase, Plan, Reservation, components};
+use crate::spec::{ImageName, NetworkMode, Node, Spec, Taint, port};
+use crate::{Error, Kind, Result};
+
+/// When components are proven at the end of `up`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SmokeWhen {
+    /// Those that this run changed.
+    #[default]
+    Changed,
+    /// Every one.
+    Always,
+    /// None.
+    Never,
+}
+
+/// What the user chose on the command line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Nodes may be replaced.
+    pub replace: bool,
+    /// Components and nodes that the files no longer name are removed.
+    pub prune: bool,
+    /// Volumes of pruned components go too.
+    pub delete_data: bool,
+    /// Smoke checks.
+    pub smoke: SmokeWhen,
+}
+
+/// Everything a plan is made from.
+pub struct Input<'a> {
+    /// What is wanted.
+    pub spec: &'a Spec,
+    /// What is there.
+    pub observed: &'a Observed,
+    /// Addresses and ports of this cluster.
+    pub reservation: &'a Reservation,
+    /// Upstream name of the node image.
+    pub node_image: &'a ImageName,
+    /// Digest of each component's chart folder.
+    pub charts: &'a BTreeMap<String, String>,
+    /// The user's choices.
+    pub options: Options,
+}
+
+/// The plan that brings what is there to what is wanted.
+///
+/// # Errors
+/// A node would have to be replaced and `--replace` was not given.
+pub fn build(input: &Input<'_>) -> Result<Plan> {
+    if input.observed.nodes.values().any(|n| n.stage == NodeStage::Stopped) {
+        return Ok(start(input));
+    }
+    let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
+    let fresh = nodes_to_make(input, &mut plan)?;
+    cluster_steps(input, &fresh, &mut plan);
+    components::add(input, &fresh, &mut plan);
+    Ok(plan)
+}
+
+/// A plan of its own for stopped containers: this is how a reboot heals. What else differs is seen
+/// by the next plan, because nothing can be asked of a cluster that does not run.
+fn start(input: &Input<'_>) -> Plan {
+    let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
+    let facts = &input.observed.nodes;
+    let (control, workers): (Vec<_>, Vec<_>) =
+        input.spec.cluster.nodes.iter().partition(|node| node.control_plane);
+    let stopped =
+        |node: &Node| facts.get(&node.host).is_some_and(|facts| facts.stage == NodeStage::Stopped);
+    for node in control.iter().filter(|node| stopped(node)) {
+        let host = node.host.clone();
+        plan.add(format!("start/{}", node.name), Phase::Component, [], Action::StartNode { host });
+    }
+    let started = plan.ids("start/");
+    plan.add("api", Phase::Component, started.iter().map(String::as_str), Action::AwaitApi);
+    for node in workers.iter().filter(|node| stopped(node)) {
+        let host = node.host.clone();
+        plan.add(
+            format!("start/{}", node.name),
+            Phase::Component,
+            ["api"],
+            Action::StartNode { host },
+        );
+    }
+    for node in &input.spec.cluster.nodes {
+        if facts.get(&node.host).is_some_and(|facts| facts.stage != NodeStage::HalfMade) {
+            let own = format!("start/{}", node.name);
+            let action = Action::AwaitNode { host: node.host.clone() };
+            plan.add(
+                format!("ready/{}", node.name),
+                Phase::Component,
+                ["api", own.as_str()],
+                action,
+            );
+        }
+    }
+    plan
+}
+
+/// Containers to make, after adding steps that remove what stands in their place.
+fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>> {
+    let facts = &input.observed.nodes;
+    let wanted = &input.spec.cluster.nodes;
+    let control_made = wanted
+        .iter()
+        .filter(|node| node.control_plane)
+        .all(|node| facts.get(&node.host).is_some_and(|facts| facts.stage != NodeStage::HalfMade));
+    let any_made = facts.values().any(|facts| facts.stage != NodeStage::HalfMade);
+    let mut make = BTreeSet::new();
+    let mut replace = Vec::new();
+    for node in wanted {
+        let reason = match facts.get(&node.host) {
+            None => {
+                make.insert(node.host.clone());
+                continue;
+            }
+            Some(found) if found.stage == NodeStage::HalfMade => None,
+            Some(_) if !control_made => Some("its control plane is gone"),
+            Some(found) if found.spec_hash != node.container_hash(&input.spec.cluster) => {
+                Some("its container was made from other settings")
+            }
+            Some(_) => continue,
+        };
+        make.insert(node.host.clone());
+        if let Some(reason) = reason {
+            replace.push(format!("node {} ({}): {reason}", node.name, node.host));
+        }
+    }
+    let lost_control = any_made && !control_made && replace.is_empty();
+    if lost_control || (!replace.is_empty() && !input.options.replace) {
+        if !input.options.replace {
+            let mut error = Error::new(
+                Kind::Failed,
+                "replace-needed",
+                format!("cluster {} needs nodes replaced", input.spec.cluster.name),
+            );
+            for reason in replace {
+                error = error.because(reason);
+            }
+            return Err(error.hint(format!(
+                "run `pipe up {} --replace`; what is stored on these nodes is lost",
+                input.spec.cluster.name
+            )));
+        }
+    }
+    // A new control plane is a new cluster: nothing registered with the old one can stay.
+    let whole = wanted.iter().any(|node| node.control_plane && make.contains(&node.host));
+    if whole {
+        make.extend(wanted.iter().map(|node| node.host.clone()));
+    }
+    let names: BTreeSet<&str> = wanted.iter().map(|node| node.host.as_str()).collect();
+    for host in facts.keys() {
+        if make.contains(host) || (!names.contains(host.as_str()) && (whole || input.options.prune))
+        {
+            let action = Action::RemoveNode { host: host.clone() };
+            plan.add(format!("remove/{host}"), Phase::Cluster, [], action);
+        } else if !names.contains(host.as_str()) {
+            plan.notes.push(format!("node {host} is no longer in the file; --prune removes it"));
+        }
+    }
+    Ok(make)
+}
+
+/// Everything up to a cluster that can run pods.
+fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
+    let cluster = &input.spec.cluster;
+    let Some(control) = cluster.nodes.iter().find(|node| node.control_plane) else { return };
+    let new_cluster = fresh.contains(&control.host);
+    let live = input.observed.live.as_ref();
+
+    if !fresh.is_empty() {
+        if !input.observed.images.contains_key(input.node_image.as_str()) {
+            let action = Action::PullImage { image: input.node_image.clone() };
+            plan.add("image/node", Phase::Cluster, [], action);
+        }
+        if input.observed.network.is_none() {
+            let action = Action::CreateNetwork {
+                name: input.reservation.network.clone(),
+                subnet: input.reservation.subnet.clone(),
+                subnet6: input.reservation.subnet6.clone(),
+            };
+            plan.add("network", Phase::Cluster, [], action);
+        }
+    }
+    let removed = plan.ids("remove/");
+    for node in cluster.nodes.iter().filter(|node| fresh.contains(&node.host)) {
+        let Some(node_plan) = node_plan(input, node) else { continue };
+        let needs = ["image/node", "network"].into_iter().chain(removed.iter().map(String::as_str));
+        let create = format!("create/{}", node.name);
+        plan.add(&create, Phase::Cluster, needs, Action::CreateNode(Box::new(node_plan)));
+        let action = Action::AwaitBoot { host: node.host.clone() };
+        plan.add(format!("boot/{}", node.name), Phase::Cluster, [create.as_str()], action);
+    }
+    let own_boot = format!("boot/{}", control.name);
+    if new_cluster {
+        let action = Action::InitControlPlane { host: control.host.clone() };
+        plan.add("init", Phase::Cluster, [own_boot.as_str()], action);
+    } else if live.is_none() {
+        plan.add("api", Phase::Cluster, [], Action::AwaitApi);
+    }
+    if new_cluster || !input.observed.kubeconfig {
+        plan.add("kubeconfig", Phase::Cluster, ["init"], Action::WriteKubeconfig);
+    }
+    if new_cluster || live.is_some_and(|live| !live.network_installed) {
+        let action = Action::InstallNetwork { host: control.host.clone(), mode: cluster.network };
+        plan.add("pod-network", Phase::Cluster, ["kubeconfig", "api"], action);
+    }
+    for node in &cluster.nodes {
+        let new = fresh.contains(&node.host);
+        let boot = format!("boot/{}", node.name);
+        let join = format!("join/{}", node.name);
+        if new && !node.control_plane {
+            let action = Action::JoinNode { host: node.host.clone() };
+            plan.add(&join, Phase::Cluster, [boot.as_str(), "init", "kubeconfig"], action);
+        }
+        let live_node = live.and_then(|live| live.nodes.get(&node.host)).filter(|_| !new);
+        let change = node_change(input, node, live_node);
+        let label = format!("label/{}", node.name);
+        if !change.is_empty() {
+            let needs = [join.as_str(), "init", "kubeconfig", "api"];
+            let action = Action::ConfigureNode { host: node.host.clone(), change };
+            plan.add(&label, Phase::Cluster, needs, action);
+        }
+        let ready = live_node.is_some_and(|node| node.ready);
+        if !ready && cluster.network != NetworkMode::None {
+            let needs = [join.as_str(), "init", "kubeconfig", "api", "pod-network", &label];
+            let action = Action::AwaitNode { host: node.host.clone() };
+            plan.add(format!("ready/{}", node.name), Phase::Cluster, needs, action);
+        }
+    }
+    let host = control.host.clone();
+    if new_cluster || live.is_some_and(|live| !live.storage) {
+        let action = Action::InstallStorage { host: host.clone() };
+        plan.add("storage", Phase::Cluster, ["kubeconfig", "api"], action);
+    }
+    let has_network = cluster.network != NetworkMode::None;
+    if has_network && (new_cluster || live.is_some_and(|live| !live.dns)) {
+        // CoreDNS started before kube-proxy has programmed its node hangs in a 30 s dial time-out,
+        // so it comes after the nodes.
+        let ready = plan.ids("ready/");
+        let needs = ready.iter().map(String::as_str).chain(["pod-network", "kubeconfig", "api"]);
+        plan.add("dns", Phase::Cluster, needs, Action::InstallDns { host });
+    }
+}
+
+/// What a node container is made from; `None` only for a node without reserved addresses.
+fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
+    let reserved = input.reservation.nodes.get(&node.host)?;
+    let routes = input
+        .reservation
+        .nodes
+        .iter()
+        .filter(|(host, _)| **host != node.host)
+        .map(|(_, other)| Route { pod_cidr: other.pod_cidr.clone(), via: other.address })
+        .collect();
+    let mut publish = Vec::new();
+    if node.control_plane {
+        let api = input.reservation.api_port;
+        publish.push(Publish { name: "api".to_owned(), host_port: api, node_port: 6443 });
+        for entry in port::CATALOGUE {
+            if let Some(&host_port) = input.reservation.ports.get(entry.name) {
+                let name = entry.name.to_owned();
+                publish.push(Publish { name, host_port, node_port: entry.node_port });
+            }
+        }
+    }
+    let image = input.observed.images.get(input.node_image.as_str());
+    Some(NodePlan {
+        node: node.clone(),
+        image: image.map_or(input.node_image.as_str(), |facts| &facts.reference).to_owned(),
+        network: input.reservation.network.clone(),
+        address: reserved.address,
+        address6: reserved.address6,
+        pod_cidr: reserved.pod_cidr.clone(),
+        routes,
+        publish,
+        spec_hash: node.container_hash(&input.spec.cluster),
+    })
+}
+
+/// What has to change on a node object; for a new node, everything the API has to set.
+fn node_change(input: &Input<'_>, node: &Node, live: Option<&LiveNode>) -> NodeChange {
+    let nothing = LiveNode::default();
+    let found = live.unwrap_or(&nothing);
+    let set_labels: BTreeMap<_, _> = node
+        .labels
+        .iter()
+        .filter(|(key, value)| found.labels.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let remove_labels = found
+        .applied
+        .labels
+        .iter()
+        .filter(|key| !node.labels.contains_key(*key) && found.labels.contains_key(*key))
+        .cloned()
+        .collect();
+    let same = |a: &Taint, b: &Taint| a.key == b.key && a.effect == b.effect;
+    let dropped = |taint: &&Taint| {
+        !node.taints.iter().any(|wanted| same(wanted, taint))
+            && found.taints.iter().any(|present| same(present, taint))
+    };
+    let capacity: BTreeMap<_, _> = node
+        .resources
+        .iter()
+        .filter(|(name, count)| found.capacity.get(*name) != Some(count))
+        .map(|(name, count)| (name.clone(), *count))
+        .collect();
+    let remove_capacity = found
+        .applied
+        .resources
+        .iter()
+        .filter(|name| !node.resources.contains_key(*name) && found.capacity.contains_key(*name))
+        .cloned()
+        .collect();
+    NodeChange {
+        set_labels,
+        remove_labels,
+        set_taints: node.taints.iter().filter(|t| !found.taints.contains(t)).cloned().collect(),
+        remove_taints: found.applied.taints.iter().filter(dropped).cloned().collect(),
+        capacity,
+        remove_capacity,
+        pod_cidr: pod_cidr_change(input, node, found),
+    }
+}
+
+/// With static routes the pod CIDR is ours to say, because we wrote it into the node's files.
+fn pod_cidr_change(input: &Input<'_>, node: &Node, found: &LiveNode) -> Option<String> {
+    if input.spec.cluster.network != NetworkMode::Static || found.pod_cidr.is_some() {
+        return None;
+    }
+    input.reservation.nodes.get(&node.host).map(|reserved| reserved.pod_cidr.clone())
+}

@@ -1,0 +1,128 @@
+//! What is there, read from labels and the API server just before planning; never remembered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{ComponentName, Taint};
+
+/// The state of the world as far as one cluster is concerned.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Observed {
+    /// Node containers of this cluster, by container name.
+    pub nodes: BTreeMap<String, NodeFacts>,
+    /// Whether the shared network exists.
+    pub network: Option<NetworkFacts>,
+    /// Upstream image name to where the engine has it.
+    pub images: BTreeMap<String, ImageFacts>,
+    /// What the API server says; `None` when there is none or it does not answer.
+    pub live: Option<Live>,
+    /// Whether the user's kubeconfig and ours name the cluster.
+    pub kubeconfig: bool,
+}
+
+/// The shared network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NetworkFacts {
+    /// Whether `pipe` made it.
+    pub ours: bool,
+    /// Whether containers of other clusters hang on it.
+    pub others: bool,
+}
+
+/// How far a node container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeStage {
+    /// It exists, but never became a node of its cluster: its making was cut off.
+    HalfMade,
+    /// It is a node, and its container is stopped.
+    Stopped,
+    /// It is a node, and its container runs.
+    Running,
+}
+
+/// A node container.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeFacts {
+    /// How far it is.
+    pub stage: NodeStage,
+    /// Our label.
+    pub spec_hash: String,
+    /// Whether it runs the control plane.
+    pub control_plane: bool,
+    /// The image it runs, as the engine names it.
+    pub image: String,
+}
+
+/// Where the engine has an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageFacts {
+    /// Reference in the engine's store.
+    pub reference: String,
+    /// The engine's image id: changes when the content does.
+    pub id: String,
+    /// Built from source by us, not pulled.
+    pub built: bool,
+}
+
+/// What the API server and the running nodes say.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Live {
+    /// Kubernetes nodes by name.
+    pub nodes: BTreeMap<String, LiveNode>,
+    /// Helm releases by name.
+    pub releases: BTreeMap<String, ReleaseFacts>,
+    /// Names of the images each node's containerd has.
+    pub node_images: BTreeMap<String, BTreeSet<String>>,
+    /// Components whose gates all hold.
+    pub ready: BTreeSet<ComponentName>,
+    /// Whether the pod network was installed.
+    pub network_installed: bool,
+    /// Whether our storage classes and their provisioner are there.
+    pub storage: bool,
+    /// Whether CoreDNS serves.
+    pub dns: bool,
+    /// Components whose Secret is there.
+    pub secrets: BTreeSet<ComponentName>,
+}
+
+/// A Kubernetes node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LiveNode {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Taints, without the ones Kubernetes sets by condition.
+    pub taints: Vec<Taint>,
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// Extended resources in `status.capacity`, in whole units.
+    pub capacity: BTreeMap<String, u64>,
+    /// `spec.podCIDR`.
+    pub pod_cidr: Option<String>,
+    /// What we set on it earlier, so that it can be taken away again.
+    pub applied: Applied,
+}
+
+/// What `pipe` set on a node object, as the annotation `pipe.dev/applied` keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Applied {
+    /// Keys of labels.
+    pub labels: BTreeSet<String>,
+    /// Taints.
+    pub taints: Vec<Taint>,
+    /// Names of simulated resources.
+    pub resources: BTreeSet<String>,
+}
+
+/// A Helm release of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReleaseFacts {
+    /// Namespace.
+    pub namespace: String,
+    /// `deployed`, `failed`, `pending-install`, …
+    pub status: String,
+    /// Our hash of chart and values.
+    pub hash: Option<String>,
+}

@@ -1,0 +1,59 @@
+//! Addresses and ports that a cluster holds from before it is made until it is removed.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the form.
+const SCHEMA: u32 = 1;
+
+/// What is reserved for one cluster; written before anything is created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// Version of this form.
+    pub schema: u32,
+    /// Engine network: `kind`.
+    pub network: String,
+    /// Its IPv4 subnet.
+    pub subnet: String,
+    /// Its IPv6 subnet, where the kernel has IPv6.
+    pub subnet6: Option<String>,
+    /// Addresses by container name.
+    pub nodes: BTreeMap<String, NodeAddress>,
+    /// Port of the Kubernetes API on 127.0.0.1.
+    pub api_port: u16,
+    /// Host port of each catalogue entry.
+    pub ports: BTreeMap<String, u16>,
+}
+
+impl Reservation {
+    /// A reservation on a network, of no node yet.
+    pub fn new(network: &str, subnet: &str, subnet6: Option<&str>, api_port: u16) -> Reservation {
+        Reservation {
+            schema: SCHEMA,
+            network: network.to_owned(),
+            subnet: subnet.to_owned(),
+            subnet6: subnet6.map(str::to_owned),
+            nodes: BTreeMap::new(),
+            api_port,
+            ports: BTreeMap::new(),
+        }
+    }
+
+    /// Every host port in it.
+    pub fn host_ports(&self) -> impl Iterator<Item = u16> {
+        self.ports.values().copied().chain([self.api_port])
+    }
+}
+
+/// One node's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// On the engine network.
+    pub address: Ipv4Addr,
+    /// On the engine network, where it has IPv6.
+    pub address6: Option<Ipv6Addr>,
+    /// Its part of the pod subnet.
+    pub pod_cidr: String,
+}

@@ -1,0 +1,38 @@
+//! Our labels on engine and Kubernetes objects: the truth about what belongs to whom.
+
+use std::collections::BTreeMap;
+
+use crate::spec::{ClusterName, Taint};
+
+/// Which cluster an object belongs to.
+pub const CLUSTER: &str = "pipe.dev/cluster";
+/// Our name of a node.
+pub const NODE: &str = "pipe.dev/node";
+/// What a node container was made from.
+pub const SPEC_HASH: &str = "pipe.dev/spec-hash";
+/// How real a node is.
+pub const FIDELITY: &str = "pipe.dev/fidelity";
+/// How its pods are connected: `static`, `bundled`, `none`.
+pub const NETWORK: &str = "pipe.dev/network";
+/// Version of the layout of labels and state, so that an older cluster is recognised.
+pub const LAYOUT: &str = "pipe.dev/layout";
+/// Who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The layout this version writes.
+pub const LAYOUT_VERSION: &str = "1";
+/// Annotation on a node: what we set, so that it can be taken away again.
+pub const APPLIED: &str = "pipe.dev/applied";
+
+/// The labels that say "ours", and of which cluster.
+pub fn ours(cluster: Option<&ClusterName>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), "pipe".to_owned())]);
+    if let Some(cluster) = cluster {
+        labels.insert(CLUSTER.to_owned(), cluster.to_string());
+    }
+    labels
+}
+
+/// Taints that Kubernetes sets and removes by the node's condition.
+pub fn condition(taint: &Taint) -> bool {
+    taint.key.starts_with("node.kubernetes.io/") || taint.key.starts_with("node.cloudprovider.")
+}

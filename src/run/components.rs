@@ -1,0 +1,138 @@
+//! Deeds on components: namespace and Secret, release, readiness, proof.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::wait::Seen;
+use crate::plan::components::chart_values;
+use crate::spec::{Component, Gate, GateCondition};
+use crate::state::credentials::Credentials;
+use crate::world::helm::Install;
+use crate::world::kube::{Kube, SPEC_HASH_LABEL};
+use crate::{Kind, Result};
+
+/// Makes the namespace and the Secret that the chart expects.
+pub(super) async fn prepare(context: &Context, component: &Component) -> Result<()> {
+    let kube = context.kube().await?;
+    let labels = crate::provider::labels::ours(Some(&context.cluster));
+    kube.ensure_namespace(&component.namespace, &labels).await?;
+    if let Some(spec) = &component.definition.credentials {
+        let values = credentials(context, component)?;
+        kube.put_secret(&component.namespace, &spec.secret, &values, &labels).await?;
+    }
+    Ok(())
+}
+
+/// The component's credentials: made once, kept in the state folder for the cluster's life.
+pub fn credentials(context: &Context, component: &Component) -> Result<BTreeMap<String, String>> {
+    let Some(wanted) = &component.definition.credentials else { return Ok(BTreeMap::new()) };
+    let mut stored = Credentials::load(&context.state)?;
+    if stored.ensure([(&component.name, wanted)], context.spec()?.profile.credentials) {
+        stored.save(&context.state)?;
+    }
+    stored.hide([(&component.name, wanted)], &context.mask);
+    let values = stored.get(&component.name).cloned().unwrap_or_default();
+    Ok(values.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+/// `helm upgrade --install`.
+pub(super) async fn install(context: &Context, component: &Component, hash: &str) -> Result<()> {
+    let helm = context.helm().await?;
+    let scratch = context.state.path().join("charts");
+    let chart = context.sources.materialise_chart(&component.definition.chart, &scratch)?;
+    let values = chart_values(component);
+    let labels = BTreeMap::from([(SPEC_HASH_LABEL.to_owned(), hash.to_owned())]);
+    let install = Install {
+        release: component.name.as_str(),
+        namespace: &component.namespace,
+        chart,
+        values: &values,
+        labels: &labels,
+    };
+    helm.upgrade_install(&install, &context.stop).await
+}
+
+/// Waits for every gate of a component, each with its own deadline from now.
+pub(super) async fn await_ready(context: &Context, id: &str, component: &Component) -> Result<()> {
+    let kube = context.kube().await?;
+    for gate in &component.definition.ready {
+        let what = format!("component {} did not become ready", component.name);
+        let wait = context.wait(id, "component-not-ready", what, gate.within);
+        let held = wait.until(|| async {
+            match holds(kube, component, gate).await {
+                Ok(None) => Seen::Ready(()),
+                Ok(Some(observation)) => Seen::NotYet(observation),
+                Err(error) => Seen::NotYet(error.to_string()),
+            }
+        });
+        if let Err(error) = held.await {
+            if error.kind == Kind::Interrupted {
+                return Err(error);
+            }
+            let selector = format!("app.kubernetes.io/instance={}", component.name);
+            let why = kube.explain(&component.namespace, &selector).await;
+            return Err(error.because(why));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every gate of a component holds right now.
+pub async fn ready_now(kube: &Kube, component: &Component) -> bool {
+    for gate in &component.definition.ready {
+        if !matches!(holds(kube, component, gate).await, Ok(None)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// `None` if the gate holds, else what is seen instead.
+async fn holds(kube: &Kube, component: &Component, gate: &Gate) -> Result<Option<String>> {
+    let namespace = component.namespace.as_str();
+    let rollout = match &gate.condition {
+        GateCondition::StatefulSet(name) => kube.stateful_set(namespace, name).await?,
+        GateCondition::Deployment(name) => kube.deployment(namespace, name).await?,
+        GateCondition::Endpoints(name) => {
+            let ready = kube.endpoints_ready(namespace, name).await?;
+            return Ok((ready == 0).then(|| format!("service {name} has no ready endpoint")));
+        }
+    };
+    Ok(match rollout {
+        Some(rollout) if rollout.is_done() => None,
+        Some(rollout) => Some(rollout.detail),
+        None => Some(format!("{namespace} has no such workload yet")),
+    })
+}
+
+/// Proves a component with a real client from the host.
+pub(super) async fn prove(context: &Context, id: &str, component: &Component) -> Result<()> {
+    context.events.progress(id, "connecting");
+    let report = super::smoke::run(context, id, component, false).await?;
+    let failed = report.failure();
+    if let Ok(mut reports) = context.smoke.lock() {
+        reports.push(report);
+    }
+    match failed {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Removes a release; its volumes only when asked to.
+pub(super) async fn uninstall(
+    context: &Context,
+    release: &str,
+    namespace: &str,
+    delete_data: bool,
+) -> Result<()> {
+    // Not the run's own token: this is what an undo calls after the run was stopped.
+    context.helm().await?.uninstall(release, namespace, &CancellationToken::new()).await?;
+    if delete_data {
+        let selector = format!("app.kubernetes.io/instance={release}");
+        context.kube().await?.delete_claims(namespace, &selector).await?;
+    }
+    Ok(())
+}

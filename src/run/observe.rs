@@ -1,0 +1,183 @@
+//! `World → Observed`: labels on engine objects, files in nodes, the API server. Never memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+
+use crate::plan::observed::{
+    ImageFacts, Live, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
+};
+use crate::provider::kind::{self, JOINED_MARKER};
+use crate::provider::labels;
+use crate::spec::{ClusterName, ImageName, Spec};
+use crate::state::paths::{ClusterFolder, Paths};
+use crate::world::World;
+use crate::world::engine::{ContainerLine, Exec, State};
+use crate::world::kube::Kube;
+use crate::{Error, Result};
+
+/// What is there of one cluster. `spec` widens the view to what it names: images and components.
+///
+/// # Errors
+/// The engine does not answer, or a cluster of that name belongs to somebody else.
+pub async fn observe(
+    world: &World,
+    paths: &Paths,
+    cluster: &ClusterName,
+    spec: Option<&Spec>,
+    node_image: Option<&ImageName>,
+) -> Result<Observed> {
+    let state = paths.cluster(cluster);
+    let containers = containers(world, cluster).await?;
+    let mut observed = Observed::default();
+    let facts = containers.iter().map(|container| node_facts(world, container));
+    for (container, facts) in containers.iter().zip(join_all(facts).await) {
+        observed.nodes.insert(container.name.clone(), facts?);
+    }
+    observed.network = network(world, paths, cluster).await?;
+    observed.kubeconfig = state.kubeconfig().exists();
+    if let Some(spec) = spec {
+        let components = spec.profile.components.iter();
+        let images = components.flat_map(|component| component.definition.images.iter());
+        for image in images.chain(node_image) {
+            if let Some(facts) = image_facts(world, image).await? {
+                observed.images.insert(image.to_string(), facts);
+            }
+        }
+        let running = observed.nodes.values().all(|n| n.stage == NodeStage::Running);
+        if running && !observed.nodes.is_empty() && observed.kubeconfig {
+            observed.live = live(world, spec, &state, &observed.nodes).await;
+        }
+    }
+    Ok(observed)
+}
+
+/// The cluster's node containers, all of them ours.
+async fn containers(world: &World, cluster: &ClusterName) -> Result<Vec<ContainerLine>> {
+    let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
+    let containers = world.engine.containers(&[&filter]).await?;
+    if let Some(foreign) = containers.iter().find(|c| !c.labels.contains_key(labels::CLUSTER)) {
+        return Err(Error::failed(
+            "foreign-cluster",
+            format!("cluster {cluster} was made by kind, not by pipe"),
+        )
+        .because(format!("container {} has no label {}", foreign.name, labels::CLUSTER))
+        .hint(format!("choose another name, or remove it: kind delete cluster --name {cluster}")));
+    }
+    for container in &containers {
+        let layout = container.labels.get(labels::LAYOUT).map_or("", String::as_str);
+        if layout != labels::LAYOUT_VERSION {
+            return Err(Error::failed(
+                "foreign-layout",
+                format!("cluster {cluster} was made by another version of pipe"),
+            )
+            .because(format!("{} has layout {layout:?}", container.name))
+            .hint("use that version, or remove it: podman rm -fv of its containers"));
+        }
+    }
+    Ok(containers)
+}
+
+async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {
+    let joined = world.engine.get_file(&container.name, JOINED_MARKER).await?.is_some();
+    let stage = match (joined, container.state == State::Running) {
+        (false, _) => NodeStage::HalfMade,
+        (true, false) => NodeStage::Stopped,
+        (true, true) => NodeStage::Running,
+    };
+    Ok(NodeFacts {
+        stage,
+        spec_hash: container.labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
+        control_plane: container.labels.get(kind::ROLE_LABEL).is_some_and(|r| r == "control-plane"),
+        image: container.image.clone(),
+    })
+}
+
+async fn network(
+    world: &World,
+    paths: &Paths,
+    cluster: &ClusterName,
+) -> Result<Option<NetworkFacts>> {
+    let Some(network) = world.engine.network(kind::NETWORK).await? else { return Ok(None) };
+    let containers = world.engine.containers(&[]).await?;
+    let foreign = |container: &ContainerLine| {
+        container.networks.iter().any(|network| network == kind::NETWORK)
+            && container.labels.get(labels::CLUSTER).map(String::as_str) != Some(cluster.as_str())
+    };
+    let others = containers.iter().any(foreign) || paths.clusters()?.iter().any(|c| c != cluster);
+    let ours = network.labels.get(labels::MANAGED_BY).is_some_and(|by| by == "pipe");
+    Ok(Some(NetworkFacts { ours, others }))
+}
+
+/// Where the engine has an image: under its upstream name, else built from source.
+pub async fn image_facts(world: &World, image: &ImageName) -> Result<Option<ImageFacts>> {
+    if let Some(found) = world.engine.image(image.as_str()).await? {
+        let reference = image.to_string();
+        return Ok(Some(ImageFacts { reference, id: found.id, built: false }));
+    }
+    let Some(built) = world.built.find(image.tagged()) else { return Ok(None) };
+    let reference = built.local.clone();
+    let found = world.engine.image(&reference).await?;
+    Ok(found.map(|found| ImageFacts { reference, id: found.id, built: true }))
+}
+
+/// What the API server says; `None` when it does not answer.
+async fn live(
+    world: &World,
+    spec: &Spec,
+    state: &ClusterFolder,
+    nodes: &BTreeMap<String, NodeFacts>,
+) -> Option<Live> {
+    let kube = Kube::from_kubeconfig(&state.kubeconfig()).await.ok()?;
+    kube.readyz().await.ok()?;
+    let mut live = Live::default();
+    for node in kube.nodes().await.ok()? {
+        live.nodes.insert(node.name.clone(), super::configure::live_node(node));
+    }
+    live.network_installed = true;
+    let classes = kube.storage_classes().await.unwrap_or_default();
+    let wanted = ["standard-local", "fast-local", "backup-storage"];
+    live.storage = wanted.iter().all(|class| classes.iter().any(|found| found.name == *class));
+    live.dns = matches!(kube.endpoints_ready("kube-system", "kube-dns").await, Ok(1..));
+    for component in &spec.profile.components {
+        if super::components::ready_now(&kube, component).await {
+            live.ready.insert(component.name.clone());
+        }
+        let secret = component.definition.credentials.as_ref();
+        let has_secret = match secret {
+            None => true,
+            Some(secret) => {
+                matches!(kube.get_secret(&component.namespace, &secret.secret).await, Ok(Some(_)))
+            }
+        };
+        if has_secret {
+            live.secrets.insert(component.name.clone());
+        }
+    }
+    live.releases = releases(&kube).await;
+    let images = nodes.keys().map(|host| node_images(world, host));
+    live.node_images = nodes.keys().cloned().zip(join_all(images).await).collect();
+    Some(live)
+}
+
+/// Releases that carry our hash; the API server has them, no helm is needed to look.
+async fn releases(kube: &Kube) -> BTreeMap<String, ReleaseFacts> {
+    let releases = kube.releases().await.unwrap_or_default();
+    let ours = releases.into_iter().filter_map(|release| {
+        let hash = Some(release.spec_hash?);
+        let facts = ReleaseFacts { namespace: release.namespace, status: release.status, hash };
+        Some((release.name, facts))
+    });
+    ours.collect()
+}
+
+/// Names of the images in a node's containerd.
+async fn node_images(world: &World, host: &str) -> BTreeSet<String> {
+    let list = Exec::new(["ctr", "--namespace=k8s.io", "images", "list", "-q"]);
+    match world.engine.exec(host, list).await {
+        Ok(output) if output.code == 0 => {
+            output.text().lines().map(|line| line.trim().to_owned()).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}

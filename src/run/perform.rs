@@ -1,0 +1,67 @@
+//! One `match`: which function does a deed, and which takes it back.
+
+use super::Perform;
+use super::context::Context;
+use super::{components, images, nodes, platform, removal};
+use crate::Result;
+use crate::plan::{Action, Step};
+
+impl Perform for Context {
+    async fn perform(&self, step: &Step) -> Result<()> {
+        let id = step.id.as_str();
+        match &step.action {
+            Action::PullImage { image } => images::pull(self, id, image).await,
+            Action::LoadImage { image, hosts } => images::load(self, id, image, hosts).await,
+            Action::CreateNetwork { name, subnet, subnet6 } => {
+                platform::create_network(self, name, subnet, subnet6.as_deref()).await
+            }
+            Action::RemoveNode { host } => removal::node(self, host).await,
+            Action::CreateNode(node) => nodes::create(self, id, node).await,
+            Action::StartNode { host } => nodes::start(self, id, host).await,
+            Action::AwaitBoot { host } => nodes::await_boot(self, id, host).await,
+            Action::InitControlPlane { host } => nodes::init(self, id, host).await,
+            Action::JoinNode { host } => nodes::join(self, id, host).await,
+            Action::ConfigureNode { host, change } => {
+                nodes::configure(self, id, host, change).await
+            }
+            Action::AwaitNode { host } => nodes::await_ready(self, id, host).await,
+            Action::AwaitApi => platform::await_api(self, id).await,
+            Action::WriteKubeconfig => platform::write_kubeconfig(self).await,
+            Action::InstallNetwork { host, mode } => {
+                platform::install_network(self, host, *mode).await
+            }
+            Action::InstallStorage { host } => platform::install_storage(self, host).await,
+            Action::InstallDns { host } => platform::install_dns(self, id, host).await,
+            Action::FindHelm => self.helm().await.map(|_| ()),
+            Action::Prepare { component } => components::prepare(self, component).await,
+            Action::InstallRelease { component, hash, .. } => {
+                components::install(self, component, hash).await
+            }
+            Action::AwaitComponent { component } => {
+                components::await_ready(self, id, component).await
+            }
+            Action::Smoke { component } => components::prove(self, id, component).await,
+            Action::UninstallRelease { release, namespace, delete_data } => {
+                components::uninstall(self, release, namespace, *delete_data).await
+            }
+            Action::RemoveKubeconfig => removal::kubeconfig(self).await,
+            Action::RemoveVolumes => removal::volumes(self).await,
+            Action::RemoveNetwork { name } => removal::network(self, name).await,
+            Action::RemoveState => removal::state(self),
+        }
+    }
+
+    async fn undo(&self, step: &Step) -> Result<()> {
+        match &step.action {
+            Action::CreateNode(node) => removal::node(self, &node.node.host).await,
+            Action::CreateNetwork { name, .. } => removal::network(self, name).await,
+            Action::WriteKubeconfig => removal::kubeconfig(self).await,
+            Action::InstallRelease { component, first: true, .. } => {
+                let (release, namespace) = (component.name.as_str(), &component.namespace);
+                components::uninstall(self, release, namespace, false).await
+            }
+            // The rest lives in what these remove, is part of the cache, or had no effect.
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Deeds on the whole cluster: network, API, kubeconfig, storage, DNS.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::wait::Seen;
+use crate::provider::kind::{self, ADMIN_CONF, CNI_MANIFEST, KUBEADM_CONF, STORAGE_MANIFEST};
+use crate::spec::NetworkMode;
+use crate::state::kubeconfig;
+use crate::world::engine::{Exec, NetworkSpec, Stdin};
+use crate::{Error, Result};
+
+/// From a boot until the API server answers.
+const API: Duration = Duration::from_secs(180);
+
+/// From its installation until CoreDNS serves.
+const DNS: Duration = Duration::from_secs(180);
+
+/// The storage classes of every cluster, over the node image's own provisioner.
+const STORAGE_CLASSES: &str = include_str!("storage-classes.yaml");
+
+/// Makes the shared network; one that is there already is taken as it is.
+pub(super) async fn create_network(
+    context: &Context,
+    name: &str,
+    subnet: &str,
+    subnet6: Option<&str>,
+) -> Result<()> {
+    let _shared = context.shared_lock("create the network").await?;
+    let engine = &context.world.engine;
+    if engine.network(name).await?.is_some() {
+        return Ok(());
+    }
+    let spec = NetworkSpec {
+        name: name.to_owned(),
+        ipv4: subnet.to_owned(),
+        ipv6: subnet6.map(str::to_owned),
+        labels: crate::provider::labels::ours(None),
+    };
+    engine.create_network(&spec).await?;
+    Ok(())
+}
+
+/// Waits for `/readyz`.
+pub(super) async fn await_api(context: &Context, id: &str) -> Result<()> {
+    let wait = context.wait(id, "api-not-ready", "the API server did not become ready", API);
+    let kube = context.kube().await?;
+    let ready = wait.until(|| async {
+        match kube.readyz().await {
+            Ok(()) => Seen::Ready(()),
+            Err(observation) => Seen::NotYet(observation),
+        }
+    });
+    ready.await
+}
+
+/// Our own kubeconfig, and its entries in the user's.
+pub(super) async fn write_kubeconfig(context: &Context) -> Result<()> {
+    let host = &context.control_plane()?.host;
+    let admin = context.world.engine.get_file(host, ADMIN_CONF).await?.ok_or_else(|| {
+        Error::failed("no-admin-conf", format!("{host} has no {ADMIN_CONF}"))
+            .because("the control plane was never initialised")
+    })?;
+    let server = format!("https://127.0.0.1:{}", context.reservation()?.api_port);
+    let name = kind::context(context.cluster.as_str());
+    let own = kubeconfig::own(&String::from_utf8_lossy(&admin), &name, &server)?;
+    kubeconfig::write_own(&context.state, &own)?;
+    let choice = &context.kubeconfig;
+    let env = &context.world.env;
+    let file =
+        kubeconfig::user_file(choice.file.as_deref(), |name| env.get(name).map(str::to_owned))?;
+    let lock = context.shared_lock("merge kubeconfig").await?;
+    kubeconfig::merge(&context.paths, &context.cluster, &file, !choice.no_switch, &lock).await
+}
+
+/// The node image's own CNI manifest, with kind's one template field filled in.
+pub(super) async fn install_network(
+    context: &Context,
+    host: &str,
+    mode: NetworkMode,
+) -> Result<()> {
+    if mode != NetworkMode::Bundled {
+        return Ok(());
+    }
+    let engine = &context.world.engine;
+    let manifest = engine.get_file(host, CNI_MANIFEST).await?.ok_or_else(|| {
+        Error::failed("no-cni-manifest", format!("the node image has no {CNI_MANIFEST}"))
+            .hint("set `network: static` in the cluster file, or use an image that brings one")
+    })?;
+    let manifest = String::from_utf8_lossy(&manifest);
+    let spec = &context.spec()?.cluster;
+    let manifest = manifest.replace("{{ .PodSubnet }}", &spec.pod_subnet);
+    let manifest = manifest.replace("{{.PodSubnet}}", &spec.pod_subnet);
+    kubectl_apply(context, host, manifest.into_bytes()).await
+}
+
+/// The node image's provisioner and our storage classes.
+pub(super) async fn install_storage(context: &Context, host: &str) -> Result<()> {
+    let engine = &context.world.engine;
+    let manifest = engine.get_file(host, STORAGE_MANIFEST).await?.ok_or_else(|| {
+        Error::failed("no-storage-manifest", format!("the node image has no {STORAGE_MANIFEST}"))
+            .hint("use a kindest/node image, or one built by scripts/images/factory")
+    })?;
+    kubectl_apply(context, host, manifest).await?;
+    kubectl_apply(context, host, STORAGE_CLASSES.as_bytes().to_vec()).await
+}
+
+/// CoreDNS as kubeadm installs it, once kube-proxy serves: until then its first connection to the
+/// API hangs in a 30 s time-out.
+pub(super) async fn install_dns(context: &Context, id: &str, host: &str) -> Result<()> {
+    let kube = context.kube().await?;
+    let what = "kube-proxy did not become ready on every node";
+    let proxy = context.wait(id, "kube-proxy-not-ready", what, DNS);
+    proxy
+        .until(|| async {
+            match kube.daemon_set("kube-system", "kube-proxy").await {
+                Ok(Some(rollout)) if rollout.is_done() => Seen::Ready(()),
+                Ok(Some(rollout)) => Seen::NotYet(format!("kube-proxy: {}", rollout.detail)),
+                Ok(None) => Seen::NotYet("kube-proxy is not installed".to_owned()),
+                Err(error) => Seen::NotYet(error.to_string()),
+            }
+        })
+        .await?;
+    let command = ["kubeadm", "init", "phase", "addon", "coredns", "--config", KUBEADM_CONF];
+    context.world.engine.exec(host, Exec::new(command)).await?.checked()?;
+    let dns = context.wait(id, "dns-not-ready", "cluster DNS did not become ready", DNS);
+    let ready = dns.until(|| async {
+        match kube.endpoints_ready("kube-system", "kube-dns").await {
+            Ok(1..) => Seen::Ready(()),
+            Ok(0) => Seen::NotYet(kube.explain("kube-system", "k8s-app=kube-dns").await),
+            Err(error) => Seen::NotYet(error.to_string()),
+        }
+    });
+    ready.await
+}
+
+/// `kubectl apply` inside the control plane, as kind does it: no client on the host is needed.
+async fn kubectl_apply(context: &Context, host: &str, manifest: Vec<u8>) -> Result<()> {
+    let command = ["kubectl", "--kubeconfig", ADMIN_CONF, "apply", "-f", "-"];
+    let exec = Exec::new(command).stdin(Stdin::Bytes(manifest.into()));
+    context.world.engine.exec(host, exec).await?.checked().map(|_| ())
+}

@@ -1,0 +1,71 @@
+//! `smoke`: proves components of a cluster that runs.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, KubeconfigChoice, Parts};
+use super::status::{no_cluster, spec_of};
+use super::up::Environment;
+use crate::plan::Observed;
+use crate::smoke::Report;
+use crate::spec::{ClusterName, Component};
+use crate::state::receipt::Receipt;
+use crate::state::reservation;
+use crate::world::World;
+use crate::{Error, Result};
+
+/// Runs the smoke checks of `names`, or of every component that has one.
+///
+/// # Errors
+/// There is no such cluster or component. A failed check is in its report.
+pub async fn prove(
+    environment: &Environment<'_>,
+    cluster: &ClusterName,
+    names: &[String],
+    restart: bool,
+) -> Result<Vec<Report>> {
+    let paths = environment.paths;
+    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
+    let spec = spec_of(environment.sources, cluster, &Receipt::load(&paths.cluster(cluster))?)?;
+    let chosen = choose(&spec.profile.components, names)?;
+    let world = World::connect(environment.env, environment.engine).await?;
+    let context = Context::new(Parts {
+        world: Arc::new(world),
+        paths: paths.clone(),
+        cluster: cluster.clone(),
+        spec: Some(spec.clone()),
+        reservation: Some(reservation),
+        observed: Observed::default(),
+        sources: environment.sources.clone(),
+        events: environment.events.clone(),
+        mask: environment.mask.clone(),
+        stop: CancellationToken::clone(&environment.cancel),
+        kubeconfig: KubeconfigChoice::default(),
+    });
+    let mut reports = Vec::new();
+    for component in chosen {
+        let id = format!("smoke/{}", component.name);
+        reports.push(super::smoke::run(&context, &id, &component, restart).await?);
+    }
+    Ok(reports)
+}
+
+/// The components to prove.
+fn choose(components: &[Component], names: &[String]) -> Result<Vec<Component>> {
+    for name in names {
+        if !components.iter().any(|component| component.name.as_str() == name) {
+            let known: Vec<&str> = components.iter().map(|c| c.name.as_str()).collect();
+            return Err(Error::usage(
+                "no-component",
+                format!("the profile has no component {name}"),
+            )
+            .hint(format!("it has: {}", known.join(", "))));
+        }
+    }
+    let chosen = |component: &&Component| {
+        component.definition.smoke.is_some()
+            && (names.is_empty() || names.iter().any(|name| name == component.name.as_str()))
+    };
+    Ok(components.iter().filter(chosen).cloned().collect())
+}

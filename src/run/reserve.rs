@@ -1,0 +1,190 @@
+//! Reserves addresses and ports for a cluster, before anything of it is made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use crate::plan::{Reservation, reserve::NodeAddress};
+use crate::provider::kind;
+use crate::spec::{HostPorts, Spec, port};
+use crate::state::lock::SharedLock;
+use crate::state::paths::Paths;
+use crate::state::reservation;
+use crate::world::World;
+use crate::world::host;
+use crate::world::network::{self, Subnet};
+use crate::{Error, Result};
+
+/// A reservation and what the user should know about it.
+pub struct Reserved {
+    /// The addresses and ports.
+    pub reservation: Reservation,
+    /// Ports that were moved, and why.
+    pub notes: Vec<String>,
+}
+
+/// Proposes a reservation: the old one where there is one, extended by what is new. Nothing is
+/// written; the caller does, while it holds the shared lock.
+///
+/// # Errors
+/// A port that a chosen component needs is held by another program (exit 4), or no subnet or
+/// address is free.
+pub async fn propose(
+    world: &World,
+    paths: &Paths,
+    spec: &Spec,
+    lock: &SharedLock,
+) -> Result<Reserved> {
+    let old = reservation::load(paths, &spec.cluster.name)?;
+    let others = reservation::others(paths, &spec.cluster.name, lock)?;
+    let others: Vec<Reservation> = others.into_values().collect();
+    let (subnet, subnet6) = subnets(world, old.as_ref(), &others).await?;
+    let nodes = addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
+    let mut notes = Vec::new();
+    let (api_port, ports) = match &old {
+        Some(old) => (old.api_port, old.ports.clone()),
+        None => {
+            let mut taken: Vec<u16> = others.iter().flat_map(Reservation::host_ports).collect();
+            let ports = ports(spec, &mut taken, &mut notes)?;
+            (host::free_port(&taken)?, ports)
+        }
+    };
+    let subnet = subnet.to_string();
+    let mut reservation = Reservation::new(kind::NETWORK, &subnet, subnet6.as_deref(), api_port);
+    reservation.nodes = nodes;
+    reservation.ports = ports;
+    Ok(Reserved { reservation, notes })
+}
+
+/// The shared network's subnets: those it has, those somebody has reserved for it, or new ones.
+async fn subnets(
+    world: &World,
+    old: Option<&Reservation>,
+    others: &[Reservation],
+) -> Result<(Subnet, Option<String>)> {
+    if let Some(existing) = world.engine.network(kind::NETWORK).await? {
+        let subnet = existing.subnets.iter().find_map(|text| text.parse::<Subnet>().ok());
+        let subnet = subnet.ok_or_else(|| {
+            Error::host("network-without-ipv4", "network kind has no IPv4 subnet")
+                .hint("remove it when no cluster uses it: podman network rm kind")
+        })?;
+        let subnet6 = existing.subnets.iter().find(|text| text.contains(':')).cloned();
+        return Ok((subnet, subnet6));
+    }
+    if let Some(reserved) = old.into_iter().chain(others).next() {
+        let subnet = reserved.subnet.parse::<Subnet>().map_err(Error::bug)?;
+        return Ok((subnet, reserved.subnet6.clone()));
+    }
+    let mut used = world.host.routes.clone();
+    for network in world.engine.networks(&[]).await? {
+        used.extend(network.subnets.iter().filter_map(|text| text.parse::<Subnet>().ok()));
+    }
+    let subnet = network::choose_subnet(&used)?;
+    let subnet6 = host::has_ipv6().then(|| network::kind_ipv6_subnet(kind::NETWORK, 0));
+    Ok((subnet, subnet6))
+}
+
+/// One address and one part of the pod subnet for each node; old ones stay what they are.
+async fn addresses(
+    world: &World,
+    spec: &Spec,
+    old: Option<&Reservation>,
+    others: &[Reservation],
+    subnet: Subnet,
+    subnet6: Option<&str>,
+) -> Result<BTreeMap<String, NodeAddress>> {
+    let mut used: BTreeSet<Ipv4Addr> =
+        others.iter().flat_map(|other| other.nodes.values().map(|node| node.address)).collect();
+    for container in world.engine.containers(&[]).await? {
+        if !container.networks.iter().any(|network| network == kind::NETWORK) {
+            continue;
+        }
+        let found = world.engine.inspect(&container.name).await?;
+        let addresses = found.and_then(|found| found.networks.get(kind::NETWORK).cloned());
+        used.extend(addresses.and_then(|addresses| addresses.ipv4));
+    }
+    let kept: BTreeMap<String, NodeAddress> = old.map(|old| old.nodes.clone()).unwrap_or_default();
+    for node in kept.values() {
+        used.remove(&node.address);
+    }
+    let reserved: BTreeMap<String, Ipv4Addr> =
+        kept.iter().map(|(host, node)| (host.clone(), node.address)).collect();
+    let hosts: Vec<String> = spec.cluster.nodes.iter().map(|node| node.host.clone()).collect();
+    let assigned = network::assign_addresses(subnet, &hosts, &used, &reserved)?;
+    let mut cidrs: BTreeSet<String> = kept.values().map(|node| node.pod_cidr.clone()).collect();
+    let mut nodes = BTreeMap::new();
+    for host in hosts {
+        let Some(&address) = assigned.get(&host) else { continue };
+        let pod_cidr = match kept.get(&host) {
+            Some(node) => node.pod_cidr.clone(),
+            None => next_pod_cidr(&spec.cluster.pod_subnet, &cidrs)?,
+        };
+        cidrs.insert(pod_cidr.clone());
+        let address6 = subnet6.and_then(|subnet| network::matching_ipv6(subnet, address));
+        nodes.insert(host, NodeAddress { address, address6, pod_cidr });
+    }
+    Ok(nodes)
+}
+
+/// The first /24 of the pod subnet that no node has.
+fn next_pod_cidr(pod_subnet: &str, taken: &BTreeSet<String>) -> Result<String> {
+    let subnet = pod_subnet.parse::<Subnet>().map_err(Error::bug)?;
+    subnet.parts(24).map(|part| part.to_string()).find(|part| !taken.contains(part)).ok_or_else(
+        || {
+            Error::new(
+                crate::Kind::Files,
+                "pod-subnet-small",
+                "podSubnet has no /24 left for a node",
+            )
+            .because(format!("{pod_subnet} is divided into /24 networks, one for each node"))
+            .hint("give the cluster a larger podSubnet, such as 10.244.0.0/16")
+        },
+    )
+}
+
+/// Host ports by catalogue entry; what is given away is added to `taken`.
+fn ports(
+    spec: &Spec,
+    taken: &mut Vec<u16>,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, u16>> {
+    let components = spec.profile.components.iter();
+    let needed: BTreeMap<&str, &str> = components
+        .flat_map(|c| c.definition.ports.iter().map(|p| (p.catalogue.as_str(), c.name.as_str())))
+        .collect();
+    let auto = spec.cluster.host_ports == HostPorts::Auto;
+    let reserved = taken.clone();
+    let mut ports = BTreeMap::new();
+    let mut clashes = Vec::new();
+    for entry in port::CATALOGUE {
+        let by_cluster = reserved.contains(&entry.host_port);
+        if !auto && !by_cluster && !host::port_in_use(entry.host_port) {
+            taken.push(entry.host_port);
+            ports.insert(entry.name.to_owned(), entry.host_port);
+            continue;
+        }
+        if let (Some(component), false) = (needed.get(entry.name), auto) {
+            let holder = if by_cluster { "another cluster of pipe" } else { "another program" };
+            clashes.push(format!(
+                "port {} ({}) of component {component} is held by {holder}",
+                entry.host_port, entry.name
+            ));
+            continue;
+        }
+        let port = host::free_port(taken)?;
+        taken.push(port);
+        ports.insert(entry.name.to_owned(), port);
+        if !auto {
+            let (name, wanted) = (entry.name, entry.host_port);
+            notes.push(format!("host port {wanted} ({name}) is taken; {port} is used instead"));
+        }
+    }
+    if clashes.is_empty() {
+        return Ok(ports);
+    }
+    let error = Error::host("port-taken", "host ports that components need are taken");
+    Err(clashes
+        .into_iter()
+        .fold(error, Error::because)
+        .hint("stop what holds them: `ss -ltnp` shows it; `pipe list` shows other clusters")
+        .hint("or set `hostPorts: auto` in the cluster file: free ports are then chosen and kept"))
+}

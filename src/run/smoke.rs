@@ -1,0 +1,83 @@
+//! Proves a component: finds where it is reached, with what credentials, and runs its driver.
+
+use futures::FutureExt as _;
+
+use super::context::Context;
+use super::wait::Seen;
+use crate::smoke::{self, Driver, Options, Report, Surroundings, Target};
+use crate::spec::{Component, Port};
+use crate::{Error, Result};
+
+/// Runs the component's driver against its host ports.
+pub async fn run(
+    context: &Context,
+    id: &str,
+    component: &Component,
+    restart: bool,
+) -> Result<Report> {
+    let spec = component.definition.smoke.as_ref().ok_or_else(|| {
+        Error::failed("no-smoke", format!("component {} has no smoke check", component.name))
+    })?;
+    let driver = Driver::parse(&spec.driver)
+        .ok_or_else(|| Error::bug(format!("unknown smoke driver {}", spec.driver)))?;
+    let reservation = context.reservation()?;
+    let ports = component.definition.ports.iter();
+    let host_port =
+        |port: &Port| Some((port.name.clone(), *reservation.ports.get(&port.catalogue)?));
+    let target = Target {
+        component: component.name.to_string(),
+        namespace: component.namespace.clone(),
+        host: "127.0.0.1".to_owned(),
+        ports: ports.filter_map(host_port).collect(),
+        credentials: super::components::credentials(context, component)?,
+        run_id: run_id(),
+    };
+    let surroundings = Surroundings {
+        restart: Box::new(|| restart_pods(context, id, component).boxed()),
+        evidence: Box::new(|| explain(context, component).boxed()),
+    };
+    let options = Options { restart, within: spec.within };
+    smoke::run(driver, &target, options, &surroundings).await
+}
+
+/// Unique enough for names inside one component.
+fn run_id() -> String {
+    format!("{:08x}", rand::random::<u32>())
+}
+
+/// Deletes the component's pods and waits until its gates hold again.
+async fn restart_pods(context: &Context, id: &str, component: &Component) -> Result<()> {
+    let kube = context.kube().await?;
+    let selector = selector(component);
+    let before = kube.pods(&component.namespace, &selector).await?;
+    for pod in &before {
+        kube.delete_pod(&component.namespace, &pod.name).await?;
+    }
+    let what = format!("the pods of {} were not replaced", component.name);
+    let within = std::time::Duration::from_secs(120);
+    context
+        .wait(id, "pod-not-replaced", what, within)
+        .until(|| async {
+            match kube.pods(&component.namespace, &selector).await {
+                Ok(now) if now.iter().all(|pod| before.iter().all(|old| old.uid != pod.uid)) => {
+                    Seen::Ready(())
+                }
+                Ok(_) => Seen::NotYet("the old pod is still ending".to_owned()),
+                Err(error) => Seen::NotYet(error.to_string()),
+            }
+        })
+        .await?;
+    super::components::await_ready(context, id, component).await
+}
+
+/// The pods' state and last events, as evidence of a failed check.
+async fn explain(context: &Context, component: &Component) -> String {
+    match context.kube().await {
+        Ok(kube) => kube.explain(&component.namespace, &selector(component)).await,
+        Err(error) => error.to_string(),
+    }
+}
+
+fn selector(component: &Component) -> String {
+    format!("app.kubernetes.io/instance={}", component.name)
+}

@@ -1,0 +1,354 @@
+//! `status` and `list`: what is there, re-read; the receipt only says what was last done.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::observe;
+use super::up::{Endpoint, endpoints};
+use crate::plan::Observed;
+use crate::plan::observed::NodeStage;
+use crate::provider::{kind, labels};
+use crate::report::Table;
+use crate::spec::source::Sources;
+use crate::spec::{Arch, ClusterName, NetworkMode, Node, ProfileName, Spec};
+use crate::state::paths::Paths;
+use crate::state::receipt::Receipt;
+use crate::state::reservation;
+use crate::world::World;
+use crate::world::engine::State;
+use crate::{Error, Result};
+
+/// One line of `pipe list`.
+#[derive(Debug, Serialize)]
+pub struct ClusterLine {
+    /// Name.
+    pub name: String,
+    /// Provider.
+    pub provider: &'static str,
+    /// Node containers that run.
+    pub running: usize,
+    /// Node containers.
+    pub nodes: usize,
+    /// `running`, `stopped`, `partly running`, `leftovers`.
+    pub state: &'static str,
+    /// The profile it was last brought up with.
+    pub profile: Option<String>,
+    /// Context in kubeconfig.
+    pub context: String,
+}
+
+/// Every cluster of ours: by engine label, and by state folder where no container is left.
+pub async fn list(world: &World, paths: &Paths) -> Result<Vec<ClusterLine>> {
+    let mut lines = Vec::new();
+    let containers = world.engine.containers(&[labels::CLUSTER]).await?;
+    for name in clusters(world, paths).await? {
+        let own: Vec<_> = containers
+            .iter()
+            .filter(|c| c.labels.get(labels::CLUSTER).is_some_and(|c| c == name.as_str()))
+            .collect();
+        let running = own.iter().filter(|container| container.state == State::Running).count();
+        let state = match (running, own.len()) {
+            (_, 0) => "leftovers",
+            (0, _) => "stopped",
+            (running, all) if running == all => "running",
+            _ => "partly running",
+        };
+        lines.push(ClusterLine {
+            provider: "kind",
+            running,
+            nodes: own.len(),
+            state,
+            profile: Receipt::load(&paths.cluster(&name))?.profile.map(String::from),
+            context: kind::context(name.as_str()),
+            name: name.to_string(),
+        });
+    }
+    Ok(lines)
+}
+
+/// Names of every cluster of ours.
+pub async fn clusters(world: &World, paths: &Paths) -> Result<Vec<ClusterName>> {
+    let mut names: Vec<ClusterName> = paths.clusters()?;
+    for container in world.engine.containers(&[labels::CLUSTER]).await? {
+        let label = container.labels.get(labels::CLUSTER).map(String::as_str);
+        names.extend(label.and_then(|name| ClusterName::parse(name).ok()));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// `pipe status`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Name.
+    pub cluster: String,
+    /// `running`, `stopped`, `degraded`, `half made`.
+    pub state: &'static str,
+    /// Provider.
+    pub provider: &'static str,
+    /// Context in kubeconfig.
+    pub context: String,
+    /// Kubernetes API on the host.
+    pub api: Option<String>,
+    /// The engine: product and version.
+    pub engine: String,
+    /// How pods are connected.
+    pub pod_network: NetworkMode,
+    /// Whether the cluster enforces NetworkPolicy objects.
+    pub network_policy: bool,
+    /// The node image.
+    pub node_image: ImageLine,
+    /// Nodes, our order.
+    pub nodes: Vec<NodeLine>,
+    /// The profile.
+    pub profile: String,
+    /// Components of the profile.
+    pub components: Vec<ComponentLine>,
+    /// What was last done.
+    pub last: Receipt,
+}
+
+/// An image and where it is from.
+#[derive(Debug, Serialize)]
+pub struct ImageLine {
+    /// Name in the engine.
+    pub name: String,
+    /// Built from source by us, not pulled.
+    pub built: bool,
+}
+
+/// One node.
+#[derive(Debug, Serialize)]
+pub struct NodeLine {
+    /// Our name.
+    pub name: String,
+    /// Container and Kubernetes node.
+    pub host: String,
+    /// `control-plane` or `worker`.
+    pub kind: &'static str,
+    /// `native`, `labelled`.
+    pub fidelity: String,
+    /// `Ready`, `NotReady`, `stopped`, `missing`, `half made`.
+    pub state: &'static str,
+    /// `role=`.
+    pub role: Option<String>,
+    /// `zone=`.
+    pub zone: Option<String>,
+    /// `arch=`.
+    pub arch: Option<String>,
+    /// `accelerator=`.
+    pub accelerator: Option<String>,
+    /// Address on the engine's network.
+    pub address: Option<String>,
+}
+
+/// One component.
+#[derive(Debug, Serialize)]
+pub struct ComponentLine {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// `ready`, `not ready`, `not installed`, or helm's word for a release that is not deployed.
+    pub state: String,
+    /// Its images.
+    pub images: Vec<ImageLine>,
+    /// Where the host reaches it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Looks at one cluster.
+///
+/// # Errors
+/// There is no such cluster, or its files cannot be read.
+pub async fn status(
+    world: &World,
+    paths: &Paths,
+    sources: &Sources,
+    cluster: &ClusterName,
+) -> Result<Status> {
+    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
+    let last = Receipt::load(&paths.cluster(cluster))?;
+    let spec = spec_of(sources, cluster, &last)?;
+    let image = crate::spec::ImageName::parse(super::up::NODE_IMAGE).map_err(Error::bug)?;
+    let observed = observe::observe(world, paths, cluster, Some(&spec), Some(&image)).await?;
+    if observed.nodes.is_empty() {
+        return Err(no_cluster(cluster));
+    }
+    let info = world.engine.info().await?;
+    let containers = world.engine.containers(&[labels::CLUSTER]).await?;
+    let network = containers
+        .iter()
+        .filter(|c| c.labels.get(labels::CLUSTER).is_some_and(|c| c == cluster.as_str()))
+        .find_map(|container| container.labels.get(labels::NETWORK).map(String::as_str));
+    let pod_network = match network {
+        Some("bundled") => NetworkMode::Bundled,
+        Some("none") => NetworkMode::None,
+        _ => NetworkMode::Static,
+    };
+    let node_image = observed.nodes.values().next().map(|facts| facts.image.clone());
+    let node_image = node_image.unwrap_or_default();
+    let nodes = spec.cluster.nodes.iter().map(|node| {
+        let address = reservation.nodes.get(&node.host).map(|node| node.address.to_string());
+        node_line(node, &observed, address)
+    });
+    let components = spec.profile.components.iter().map(|component| {
+        let images = component.definition.images.iter().map(|image| ImageLine {
+            name: image.to_string(),
+            built: observed.images.get(image.as_str()).is_some_and(|facts| facts.built),
+        });
+        ComponentLine {
+            name: component.name.to_string(),
+            namespace: component.namespace.clone(),
+            state: component_state(&observed, component),
+            images: images.collect(),
+            endpoints: endpoints(component, &reservation),
+        }
+    });
+    Ok(Status {
+        cluster: cluster.to_string(),
+        state: cluster_state(&spec, &observed),
+        provider: "kind",
+        context: kind::context(cluster.as_str()),
+        api: Some(format!("https://127.0.0.1:{}", reservation.api_port)),
+        engine: format!("podman {}", info.version),
+        pod_network,
+        network_policy: pod_network == NetworkMode::Bundled
+            && !node_image.starts_with("localhost/"),
+        node_image: ImageLine {
+            built: node_image.starts_with("localhost/pipe/"),
+            name: node_image,
+        },
+        nodes: nodes.collect(),
+        profile: spec.profile.name.to_string(),
+        components: components.collect(),
+        last,
+    })
+}
+
+/// The files of a cluster, with the profile it was last brought up with.
+///
+/// # Errors
+/// They cannot be read, or are wrong by now.
+pub fn spec_of(sources: &Sources, cluster: &ClusterName, last: &Receipt) -> Result<Spec> {
+    let arch = Arch::host().ok_or_else(|| Error::host("unknown-arch", "unknown host"))?;
+    let profile = last.profile.as_ref().map(ProfileName::as_str);
+    crate::spec::load(sources, cluster.as_str(), profile, arch)
+}
+
+/// The error of every command about a cluster that is not there.
+pub fn no_cluster(cluster: &ClusterName) -> Error {
+    Error::failed("no-cluster", format!("there is no cluster {cluster}"))
+        .hint(format!("`pipe list` shows clusters; `pipe up {cluster}` makes this one"))
+}
+
+fn cluster_state(spec: &Spec, observed: &Observed) -> &'static str {
+    let stages = || observed.nodes.values().map(|facts| facts.stage);
+    if stages().any(|stage| stage == NodeStage::HalfMade) {
+        return "half made";
+    }
+    if stages().all(|stage| stage == NodeStage::Stopped) {
+        return "stopped";
+    }
+    let ready = |node: &Node| {
+        let live = observed.live.as_ref();
+        live.and_then(|live| live.nodes.get(&node.host)).is_some_and(|node| node.ready)
+    };
+    if spec.cluster.nodes.iter().all(ready) { "running" } else { "degraded" }
+}
+
+fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeLine {
+    let live = observed.live.as_ref().and_then(|live| live.nodes.get(&node.host));
+    let state = match (observed.nodes.get(&node.host).map(|facts| facts.stage), live) {
+        (None, _) => "missing",
+        (Some(NodeStage::HalfMade), _) => "half made",
+        (Some(NodeStage::Stopped), _) => "stopped",
+        (Some(NodeStage::Running), Some(live)) if live.ready => "Ready",
+        (Some(NodeStage::Running), _) => "NotReady",
+    };
+    NodeLine {
+        name: node.name.to_string(),
+        host: node.host.clone(),
+        kind: if node.control_plane { "control-plane" } else { "worker" },
+        fidelity: format!("{:?}", node.fidelity).to_lowercase(),
+        state,
+        role: node.role.clone(),
+        zone: node.zone.clone(),
+        arch: node.arch.map(|arch| arch.to_string()),
+        accelerator: node.accelerator.clone(),
+        address,
+    }
+}
+
+fn component_state(observed: &Observed, component: &crate::spec::Component) -> String {
+    let Some(live) = &observed.live else { return "unknown".to_owned() };
+    match live.releases.get(component.name.as_str()) {
+        None => "not installed".to_owned(),
+        Some(release) if release.status != "deployed" => release.status.clone(),
+        Some(_) if live.ready.contains(&component.name) => "ready".to_owned(),
+        Some(_) => "not ready".to_owned(),
+    }
+}
+
+impl Status {
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let built = |image: &ImageLine| if image.built { " (built from source)" } else { "" };
+        let policy = if self.network_policy { "enforced" } else { "not enforced" };
+        let _ = writeln!(text, "cluster {}: {}", self.cluster, self.state);
+        let _ = writeln!(text, "  provider   {} on {}", self.provider, self.engine);
+        let _ = writeln!(text, "  context    {}", self.context);
+        let _ = writeln!(text, "  api        {}", self.api.as_deref().unwrap_or("-"));
+        let network = format!("{:?}", self.pod_network).to_lowercase();
+        let _ = writeln!(text, "  pods       {network} network, network policies {policy}");
+        let _ = writeln!(text, "  node image {}{}", self.node_image.name, built(&self.node_image));
+        text.push('\n');
+        let heading = [
+            "NODE",
+            "CONTAINER",
+            "STATE",
+            "FIDELITY",
+            "ROLE",
+            "ZONE",
+            "ARCH",
+            "ACCELERATOR",
+            "ADDRESS",
+        ];
+        let mut nodes = Table::new(heading);
+        for node in &self.nodes {
+            let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            nodes.row([
+                node.name.clone(),
+                node.host.clone(),
+                node.state.to_owned(),
+                node.fidelity.clone(),
+                dash(&node.role),
+                dash(&node.zone),
+                dash(&node.arch),
+                dash(&node.accelerator),
+                dash(&node.address),
+            ]);
+        }
+        let _ = writeln!(text, "{nodes}");
+        let mut components =
+            Table::new(["COMPONENT", "NAMESPACE", "STATE", "IMAGE", "ON THIS HOST"]);
+        for component in &self.components {
+            let images: Vec<String> =
+                component.images.iter().map(|i| format!("{}{}", i.name, built(i))).collect();
+            let endpoints: Vec<String> =
+                component.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
+            components.row([
+                component.name.clone(),
+                component.namespace.clone(),
+                component.state.clone(),
+                images.join(", "),
+                endpoints.join(", "),
+            ]);
+        }
+        let _ = write!(text, "{components}");
+        text
+    }
+}

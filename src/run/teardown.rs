@@ -1,0 +1,84 @@
+//! `teardown`: removes a cluster from what is there, never stops early, and leaves nothing.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, KubeconfigChoice, Parts};
+use super::{Runner, observe};
+use crate::Result;
+use crate::plan::{Plan, teardown as plan};
+use crate::provider::{kind, labels};
+use crate::report::{Events, Mask};
+use crate::spec::ClusterName;
+use crate::spec::source::Sources;
+use crate::state::journal::Journal;
+use crate::state::paths::Paths;
+use crate::world::World;
+
+/// Removes `cluster`. The caller holds its lock. Returns the plan that was run; an empty one means
+/// there was nothing.
+pub async fn teardown(
+    world: &Arc<World>,
+    paths: &Paths,
+    sources: &Sources,
+    cluster: &ClusterName,
+    events: &Events,
+    kubeconfig: KubeconfigChoice,
+) -> Result<Plan> {
+    let state = paths.cluster(cluster);
+    let observed = observe::observe(world, paths, cluster, None, None).await?;
+    let plan = plan::teardown(cluster, &observed, kind::NETWORK, state.path().exists());
+    if !plan.is_empty() {
+        let stop = CancellationToken::new();
+        let context = Arc::new(Context::new(Parts {
+            world: Arc::clone(world),
+            paths: paths.clone(),
+            cluster: cluster.clone(),
+            spec: None,
+            reservation: None,
+            observed,
+            sources: sources.clone(),
+            events: events.clone(),
+            mask: Mask::default(),
+            stop: stop.clone(),
+            kubeconfig,
+        }));
+        let runner = Runner {
+            performer: context,
+            events: events.clone(),
+            journal: Journal::begin(
+                &state.journal(),
+                plan.operation.as_str(),
+                None,
+                Mask::default(),
+            )?,
+            // Half a removal helps nobody: the first Ctrl-C is ignored, the second aborts.
+            cancel: CancellationToken::new(),
+            stop,
+            keep: true,
+        };
+        runner.run(&plan).await.into_result()?;
+    }
+    release_engine(world, paths).await?;
+    Ok(plan)
+}
+
+/// After a failed `up`: removes the state of a cluster of which no container is left, and the
+/// engine's service if it served only that.
+pub async fn sweep(world: &World, paths: &Paths, cluster: &ClusterName) -> Result<()> {
+    let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
+    if world.engine.containers(&[&filter]).await?.is_empty() {
+        paths.remove_cluster(cluster)?;
+    }
+    release_engine(world, paths).await
+}
+
+/// Stops the engine's service if we started it and no cluster needs it any more.
+pub async fn release_engine(world: &World, paths: &Paths) -> Result<()> {
+    if world.engine.containers(&[labels::CLUSTER]).await?.is_empty() && paths.clusters()?.is_empty()
+    {
+        world.stop_service().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,427 @@
+//! `up` and `plan`: the whole way from files to a running, proven cluster. The command line and the
+//! daemon are two front doors to this.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, KubeconfigChoice, Parts, shared_lock};
+use super::{Finished, Runner, images, observe, reserve, teardown};
+use crate::plan::build::{self, Input, Options};
+use crate::plan::observed::NodeStage;
+use crate::plan::{Observed, Plan, Reservation};
+use crate::provider::kind;
+use crate::report::{Events, Mask};
+use crate::spec::source::Sources;
+use crate::spec::{
+    Arch, ClusterName, Component, ImageName, NetworkMode, ProfileName, Spec, WhenUnavailable,
+};
+use crate::state::journal::Journal;
+use crate::state::paths::Paths;
+use crate::state::receipt::Receipt;
+use crate::state::reservation;
+use crate::world::World;
+use crate::world::env::Env;
+use crate::{Error, Result};
+
+/// The node image a cluster is made from unless another is named.
+pub const NODE_IMAGE: &str = "docker.io/kindest/node:v1.36.3";
+
+/// How often a plan may be followed by another before something is wrong: starting what stopped,
+/// then changing what differs.
+const ROUNDS: usize = 3;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The cluster's file.
+    pub cluster: ClusterName,
+    /// A profile named on the command line.
+    pub profile: Option<String>,
+    /// Choices that decide the plan.
+    pub options: Options,
+    /// Another node image.
+    pub node_image: Option<ImageName>,
+}
+
+/// What it is done with.
+pub struct Environment<'a> {
+    /// Environment variables.
+    pub env: &'a Env,
+    /// An engine named on the command line.
+    pub engine: Option<&'a str>,
+    /// State and cache.
+    pub paths: &'a Paths,
+    /// Files.
+    pub sources: &'a Sources,
+    /// Where progress goes.
+    pub events: Events,
+    /// What must not be printed.
+    pub mask: Mask,
+    /// The user's interruption.
+    pub cancel: CancellationToken,
+    /// Leave what was made after a failure.
+    pub keep: bool,
+    /// Kubeconfig options.
+    pub kubeconfig: KubeconfigChoice,
+}
+
+/// What a command that changes nothing hands in.
+pub struct Reading<'a> {
+    /// Environment variables.
+    pub env: &'a Env,
+    /// An engine named on the command line.
+    pub engine: Option<&'a str>,
+    /// State and cache.
+    pub paths: &'a Paths,
+    /// What must not be printed.
+    pub mask: Mask,
+    /// The user's interruption.
+    pub cancel: CancellationToken,
+}
+
+impl<'a> Environment<'a> {
+    /// An environment for looking only.
+    pub fn reading(reading: Reading<'a>, sources: &'a Sources, events: Events) -> Environment<'a> {
+        Environment {
+            env: reading.env,
+            engine: reading.engine,
+            paths: reading.paths,
+            sources,
+            events,
+            mask: reading.mask,
+            cancel: reading.cancel,
+            keep: false,
+            kubeconfig: KubeconfigChoice::default(),
+        }
+    }
+}
+
+/// What `up` reached.
+#[derive(Debug, Serialize)]
+pub struct Up {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The profile.
+    pub profile: String,
+    /// Its context in kubeconfig.
+    pub context: String,
+    /// Our own kubeconfig file.
+    pub kubeconfig: std::path::PathBuf,
+    /// Steps that were done, with their seconds; empty when nothing was to be done.
+    pub steps: Vec<(String, f64)>,
+    /// Components and how to reach them.
+    pub components: Vec<UpComponent>,
+    /// Smoke checks of this run.
+    pub smoke: Vec<crate::smoke::Report>,
+}
+
+/// One component at the end of `up`.
+#[derive(Debug, Serialize)]
+pub struct UpComponent {
+    /// Its name.
+    pub name: String,
+    /// Why it was left out; it is not ready then.
+    pub skipped: Option<String>,
+    /// Where the host reaches it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A port on the host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Endpoint {
+    /// The component's name for the port.
+    pub name: String,
+    /// `127.0.0.1:4222`.
+    pub address: String,
+}
+
+/// Everything that is known before a plan can be made.
+pub struct Prepared {
+    /// What is wanted, with the network mode decided and components that cannot be had left out.
+    pub spec: Spec,
+    /// Left out, and why.
+    pub skipped: Vec<(Component, String)>,
+    /// Addresses and ports.
+    pub reservation: Reservation,
+    /// Upstream name of the node image.
+    pub node_image: ImageName,
+    /// Digests of charts.
+    pub charts: BTreeMap<String, String>,
+}
+
+/// Reads and checks the files; touches nothing.
+///
+/// # Errors
+/// Every problem in the files at once, as one error.
+pub fn load(environment: &Environment<'_>, request: &Request) -> Result<Spec> {
+    let arch = Arch::host().ok_or_else(|| {
+        Error::host("unknown-arch", "pipe knows amd64 and arm64 hosts only")
+            .because(format!("this is {}", std::env::consts::ARCH))
+    })?;
+    let last = Receipt::load(&environment.paths.cluster(&request.cluster))?.profile;
+    let profile = request.profile.as_deref().or(last.as_ref().map(ProfileName::as_str));
+    crate::spec::load(environment.sources, request.cluster.as_str(), profile, arch)
+}
+
+/// Plans without changing anything.
+pub async fn plan(environment: &Environment<'_>, request: &Request) -> Result<Plan> {
+    let spec = load(environment, request)?;
+    let world = World::connect(environment.env, environment.engine).await?;
+    let plan = async {
+        let (prepared, notes) = prepare(environment, &world, request, spec, false).await?;
+        let observed = look(&world, environment.paths, &prepared).await?;
+        let mut plan = plan_for(&prepared, &observed, request.options)?;
+        plan.notes.extend(notes);
+        Ok(plan)
+    }
+    .await;
+    teardown::release_engine(&world, environment.paths).await?;
+    plan
+}
+
+/// Brings a cluster to its files. The caller holds the cluster's lock.
+pub async fn up(environment: &Environment<'_>, request: &Request) -> Result<Up> {
+    let spec = load(environment, request)?;
+    let world = Arc::new(World::connect(environment.env, environment.engine).await?);
+    let result = up_in(environment, request, spec, &world).await;
+    if result.is_err() {
+        // Nothing of a cluster that was undone may stay, and no service that served only it.
+        teardown::sweep(&world, environment.paths, &request.cluster).await?;
+    }
+    result
+}
+
+async fn up_in(
+    environment: &Environment<'_>,
+    request: &Request,
+    spec: Spec,
+    world: &Arc<World>,
+) -> Result<Up> {
+    let (prepared, notes) = prepare(environment, world, request, spec, true).await?;
+    for note in notes {
+        environment.events.warn(note);
+    }
+    let mut steps = Vec::new();
+    let mut smoke = Vec::new();
+    for round in 1.. {
+        let observed = look(world, environment.paths, &prepared).await?;
+        let plan = plan_for(&prepared, &observed, request.options)?;
+        if round == 1 {
+            for note in &plan.notes {
+                environment.events.warn(note.clone());
+            }
+        }
+        if plan.is_empty() {
+            break;
+        }
+        let restarting = observed.nodes.values().any(|node| node.stage == NodeStage::Stopped);
+        let (done, reports) = run(environment, world, &prepared, observed, &plan).await?;
+        steps.extend(done);
+        smoke.extend(reports);
+        // Only a start plan is followed by another: it had to run before anything could be seen.
+        if !restarting {
+            break;
+        }
+        if round >= ROUNDS {
+            return Err(Error::failed("not-settling", "nodes stop again as soon as they start")
+                .hint("`podman ps -a` and `podman logs NODE` show why"));
+        }
+    }
+    Ok(outcome(environment, prepared, steps, smoke))
+}
+
+/// Runs one plan, with evidence and undo if it fails.
+async fn run(
+    environment: &Environment<'_>,
+    world: &Arc<World>,
+    prepared: &Prepared,
+    observed: Observed,
+    plan: &Plan,
+) -> Result<(Vec<(String, f64)>, Vec<crate::smoke::Report>)> {
+    let cluster = &prepared.spec.cluster.name;
+    let state = environment.paths.cluster(cluster);
+    let stop = CancellationToken::new();
+    let context = Arc::new(Context::new(Parts {
+        world: Arc::clone(world),
+        paths: environment.paths.clone(),
+        cluster: cluster.clone(),
+        spec: Some(prepared.spec.clone()),
+        reservation: Some(prepared.reservation.clone()),
+        observed,
+        sources: environment.sources.clone(),
+        events: environment.events.clone(),
+        mask: environment.mask.clone(),
+        stop: stop.clone(),
+        kubeconfig: environment.kubeconfig.clone(),
+    }));
+    let profile = Some(&prepared.spec.profile.name);
+    let mask = environment.mask.clone();
+    let journal = Journal::begin(&state.journal(), plan.operation.as_str(), profile, mask)?;
+    let runner = Runner {
+        performer: Arc::clone(&context),
+        events: environment.events.clone(),
+        journal,
+        cancel: environment.cancel.clone(),
+        stop,
+        keep: environment.keep,
+    };
+    let finished: Finished = runner.run(plan).await;
+    let reports = context.take_reports();
+    Receipt::load(&state)?.save(&state)?;
+    Ok((finished.into_result()?, reports))
+}
+
+/// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
+async fn prepare(
+    environment: &Environment<'_>,
+    world: &World,
+    request: &Request,
+    mut spec: Spec,
+    write: bool,
+) -> Result<(Prepared, Vec<String>)> {
+    let node_image = match &request.node_image {
+        Some(image) => image.clone(),
+        None => ImageName::parse(NODE_IMAGE).map_err(Error::bug)?,
+    };
+    if spec.cluster.network == NetworkMode::Auto {
+        spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
+    }
+    let skipped = skip_unavailable(environment, world, &mut spec, write).await?;
+    let reserved = {
+        let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
+        let lock = shared_lock(paths, "pipe up", cancel, events).await?;
+        let reserved = reserve::propose(world, paths, &spec, &lock).await?;
+        if write {
+            reservation::save(&reserved.reservation, paths, &spec.cluster.name, &lock)?;
+        }
+        reserved
+    };
+    let mut charts = BTreeMap::new();
+    for component in &spec.profile.components {
+        let chart = &component.definition.chart;
+        let digest = environment.sources.chart_digest(chart)?;
+        charts.insert(chart.clone(), digest);
+    }
+    let reservation = reserved.reservation;
+    Ok((Prepared { spec, skipped, reservation, node_image, charts }, reserved.notes))
+}
+
+/// `auto`: what an existing cluster has, else `bundled` where the image brings a CNI manifest.
+async fn network_mode(
+    world: &World,
+    cluster: &ClusterName,
+    node_image: &ImageName,
+) -> Result<NetworkMode> {
+    let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
+    for container in world.engine.containers(&[&filter]).await? {
+        match container.labels.get(crate::provider::labels::NETWORK).map(String::as_str) {
+            Some("static") => return Ok(NetworkMode::Static),
+            Some("bundled") => return Ok(NetworkMode::Bundled),
+            _ => {}
+        }
+    }
+    match observe::image_facts(world, node_image).await? {
+        Some(facts) => {
+            let bundled = images::has_file(world, &facts.reference, kind::CNI_MANIFEST).await?;
+            Ok(if bundled { NetworkMode::Bundled } else { NetworkMode::Static })
+        }
+        // An image that has still to be pulled comes from upstream, which brings kindnet.
+        None => Ok(NetworkMode::Bundled),
+    }
+}
+
+/// Takes components out whose image cannot be had and whose profile says `skip`.
+async fn skip_unavailable(
+    environment: &Environment<'_>,
+    world: &World,
+    spec: &mut Spec,
+    fetch: bool,
+) -> Result<Vec<(Component, String)>> {
+    let mut skipped = Vec::new();
+    let mut kept = Vec::new();
+    for component in std::mem::take(&mut spec.profile.components) {
+        let mut missing = None;
+        if component.when_unavailable == WhenUnavailable::Skip && fetch {
+            for image in &component.definition.images {
+                if observe::image_facts(world, image).await?.is_none() {
+                    environment.events.info(format!("looking for {image}"));
+                    if let Err(error) = world.engine.pull(image.as_str(), |_| {}).await {
+                        missing = Some(images::unavailable(image, &error.into()).to_string());
+                    }
+                }
+            }
+        }
+        let needs = &component.definition.needs;
+        let needed =
+            skipped.iter().find(|(gone, _): &&(Component, String)| needs.contains(&gone.name));
+        match (missing, needed) {
+            (Some(why), _) => skipped.push((component, why)),
+            (None, Some((gone, _))) => {
+                let why = format!("it needs {}, which is skipped", gone.name);
+                skipped.push((component, why));
+            }
+            (None, None) => kept.push(component),
+        }
+    }
+    spec.profile.components = kept;
+    Ok(skipped)
+}
+
+async fn look(world: &World, paths: &Paths, prepared: &Prepared) -> Result<Observed> {
+    let (spec, image) = (&prepared.spec, &prepared.node_image);
+    observe::observe(world, paths, &spec.cluster.name, Some(spec), Some(image)).await
+}
+
+fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Result<Plan> {
+    build::build(&Input {
+        spec: &prepared.spec,
+        observed,
+        reservation: &prepared.reservation,
+        node_image: &prepared.node_image,
+        charts: &prepared.charts,
+        options,
+    })
+}
+
+fn outcome(
+    environment: &Environment<'_>,
+    prepared: Prepared,
+    steps: Vec<(String, f64)>,
+    smoke: Vec<crate::smoke::Report>,
+) -> Up {
+    let spec = &prepared.spec;
+    let ready = spec.profile.components.iter().map(|component| UpComponent {
+        name: component.name.to_string(),
+        skipped: None,
+        endpoints: endpoints(component, &prepared.reservation),
+    });
+    let skipped = prepared.skipped.iter().map(|(component, why)| UpComponent {
+        name: component.name.to_string(),
+        skipped: Some(why.clone()),
+        endpoints: Vec::new(),
+    });
+    Up {
+        cluster: spec.cluster.name.clone(),
+        profile: spec.profile.name.to_string(),
+        context: kind::context(spec.cluster.name.as_str()),
+        kubeconfig: environment.paths.cluster(&spec.cluster.name).kubeconfig(),
+        components: ready.chain(skipped).collect(),
+        steps,
+        smoke,
+    }
+}
+
+/// Where the host reaches a component.
+pub fn endpoints(component: &Component, reservation: &Reservation) -> Vec<Endpoint> {
+    let ports = component.definition.ports.iter();
+    ports
+        .filter_map(|port| {
+            let host_port = reservation.ports.get(&port.catalogue)?;
+            let address = format!("127.0.0.1:{host_port}");
+            Some(Endpoint { name: port.name.clone(), address })
+        })
+        .collect()
+}
