@@ -51,6 +51,8 @@ pub struct Host {
     pub hard_nofile: Option<u64>,
     /// Our hard limit of processes; `None` is unlimited.
     pub hard_nproc: Option<u64>,
+    /// `kernel.pid_max`.
+    pub pid_max: Option<u64>,
     /// IPv4 networks the host has routes to, the default route left out.
     pub routes: Vec<Subnet>,
 }
@@ -84,6 +86,7 @@ impl Host {
             lib_modules: root.join("lib/modules").is_dir(),
             inotify_instances: number("proc/sys/fs/inotify/max_user_instances"),
             inotify_watches: number("proc/sys/fs/inotify/max_user_watches"),
+            pid_max: number("proc/sys/kernel/pid_max"),
             routes: routes(&text("proc/net/route")),
             ..Host::default()
         }

@@ -111,7 +111,12 @@ pub fn candidates(flag: Option<&str>, env: &Env) -> Result<Vec<Candidate>> {
 /// The first candidate on which a Podman answers, or `None` if there is none and none was named
 /// by the user. Fails if the one the user named does not answer, or the one found is too old.
 pub async fn discover(flag: Option<&str>, env: &Env) -> Result<Option<Found>> {
-    for candidate in candidates(flag, env)? {
+    first_answering(candidates(flag, env)?).await
+}
+
+/// The first of `candidates` on which a Podman answers; see [`discover`].
+pub async fn first_answering(candidates: Vec<Candidate>) -> Result<Option<Found>> {
+    for candidate in candidates {
         match ping(&candidate.path).await {
             Ok(version) => {
                 require_version(&version)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Engine, EngineResult};
+use crate::world::host::Host;
 
 /// What a container is made of. Everything not said here is the engine's default or the image's:
 /// entrypoint, command and stop signal above all.
@@ -102,10 +103,12 @@ impl Ulimit {
     /// What rootful Podman asks for when nothing is said.
     const ENGINE_DEFAULT: u64 = 1_048_576;
 
-    /// The limits to state for a host with these hard limits (`None`: unlimited): those below
-    /// what Podman asks for by itself, which would be refused with EPERM at start.
-    pub fn needed(hard_nofile: Option<u64>, hard_nproc: Option<u64>) -> Vec<Ulimit> {
-        [("nofile", hard_nofile), ("nproc", hard_nproc)]
+    /// The limits to state on `host`: those where the engine cannot give what it asks for by
+    /// itself, which the start of the container would be refused with EPERM for.
+    pub fn needed(host: &Host) -> Vec<Ulimit> {
+        // Podman 4 lowers its own process limit to the largest process id for good.
+        let nproc = [host.hard_nproc, host.pid_max].into_iter().flatten().min();
+        [("nofile", host.hard_nofile), ("nproc", nproc)]
             .into_iter()
             .filter_map(|(name, hard)| Some((name, hard?)))
             .filter(|(_, hard)| *hard < Ulimit::ENGINE_DEFAULT)
@@ -181,9 +184,13 @@ mod tests {
 
     #[test]
     fn ulimits_are_stated_only_where_the_host_is_tight() {
-        assert_eq!(Ulimit::needed(None, Some(1 << 20)), []);
-        let tight = Ulimit::needed(Some(20_000), Some(96_365));
-        let lines: Vec<String> = tight.iter().map(|u| format!("{}={}", u.name, u.value)).collect();
-        assert_eq!(lines, ["nofile=20000", "nproc=96365"]);
+        let needed = |hard_nofile, hard_nproc, pid_max| -> String {
+            let host = Host { hard_nofile, hard_nproc, pid_max, ..Host::default() };
+            let limits = Ulimit::needed(&host);
+            limits.iter().map(|limit| format!("{}={} ", limit.name, limit.value)).collect()
+        };
+        assert_eq!(needed(None, Some(1 << 20), Some(4_194_304)), "");
+        assert_eq!(needed(Some(20_000), Some(96_365), None), "nofile=20000 nproc=96365 ");
+        assert_eq!(needed(None, Some(96_365), Some(32_768)), "nproc=32768 ");
     }
 }

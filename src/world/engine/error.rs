@@ -66,9 +66,10 @@ impl EngineError {
     }
 
     pub(crate) fn from_http(action: &str, error: &reqwest::Error) -> EngineError {
+        // A body that breaks off counts as a broken connection; JSON is parsed elsewhere.
         let fault = match error {
             error if error.is_timeout() => Fault::TimedOut,
-            error if error.is_builder() || error.is_decode() => Fault::Malformed,
+            error if error.is_builder() => Fault::Malformed,
             _ => Fault::Unreachable,
         };
         EngineError::new(fault, action, innermost(error))

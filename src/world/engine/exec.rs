@@ -81,7 +81,8 @@ impl Exec {
         self
     }
 
-    /// What the program reads.
+    /// What the program reads. Podman may cut off the output of a program that ends without
+    /// reading megabytes that are still to come; the exit code is right in any case.
     pub fn stdin(mut self, stdin: Stdin) -> Exec {
         self.stdin = stdin;
         self
@@ -180,8 +181,9 @@ impl Engine {
         mut on_chunk: impl FnMut(StdStream, &[u8]) + Send,
     ) -> EngineResult<i64> {
         let failed = |error| EngineError::from_bollard(action, error);
+        let has_stdin = !matches!(exec.stdin, Stdin::Empty);
         let config = ExecConfig {
-            attach_stdin: Some(!matches!(exec.stdin, Stdin::Empty)),
+            attach_stdin: Some(has_stdin),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(exec.argv),
@@ -199,12 +201,16 @@ impl Engine {
 
         let read = async {
             while let Some(chunk) = output.next().await {
-                match chunk.map_err(failed)? {
-                    LogOutput::StdErr { message } => on_chunk(StdStream::Err, &message),
-                    LogOutput::StdOut { message } | LogOutput::Console { message } => {
+                match chunk {
+                    Ok(LogOutput::StdErr { message }) => on_chunk(StdStream::Err, &message),
+                    Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => {
                         on_chunk(StdStream::Out, &message);
                     }
-                    LogOutput::StdIn { .. } => {}
+                    Ok(LogOutput::StdIn { .. }) => {}
+                    // A program ended without reading all of its input, and the kernel says so
+                    // for the bytes that the engine threw away. Its exit code tells the rest.
+                    Err(error) if has_stdin && is_reset(&error) => break,
+                    Err(error) => return Err(failed(error)),
                 }
             }
             Ok(())
@@ -232,6 +238,11 @@ impl Engine {
             }
         }
     }
+}
+
+fn is_reset(error: &bollard::errors::Error) -> bool {
+    use bollard::errors::Error as E;
+    matches!(error, E::IOError { err } if err.kind() == io::ErrorKind::ConnectionReset)
 }
 
 /// Writes all of `stdin` and closes it; returns only if `stdin` itself fails. A program that ends
