@@ -3,31 +3,28 @@
 
 use std::time::Duration;
 
+use async_nats::Client;
+use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, StorageType};
-use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerInfo};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::timeout;
 
+use self::door::{Door, jetstream, login};
 use super::recorder::Outcome;
 use super::{Options, Recorder, Surroundings, Target};
 use crate::Result;
+
+mod door;
 
 /// Messages of the first round.
 const MESSAGES: u64 = 100;
 
 /// Messages published after the restart.
 const MORE_MESSAGES: u64 = 10;
-
-/// A ready pod's port may take this long to reach it: node ports are programmed by another program.
-const REACH_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Between attempts to reach it.
-const REACH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// For one connection, one request, and the next message of a batch.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,7 +35,7 @@ const STREAM_NOT_FOUND: u64 = 10059;
 /// The checks that need a stream, and the connection they use.
 struct Session<'a> {
     target: &'a Target,
-    address: String,
+    door: Door<'a>,
     subject: String,
     stream: String,
 }
@@ -51,7 +48,10 @@ pub(super) async fn run(
 ) -> Result<()> {
     let session = Session {
         target,
-        address: format!("{}:{}", target.host, target.port("client")?),
+        door: Door {
+            address: format!("{}:{}", target.host, target.port("client")?),
+            component: &target.component,
+        },
         subject: format!("pipe.smoke.{}", target.run_id),
         stream: format!("PIPE_SMOKE_{}", target.run_id),
     };
@@ -59,21 +59,19 @@ pub(super) async fn run(
     let password = target.credential("password")?;
     let wrong = format!("{password}x");
 
-    let tried = format!("connect to {} as a pod of {}", session.address, target.component);
+    let tried = format!("connect to {} as a pod of {}", session.door.address, target.component);
     let right = login(Some((username, password)));
-    let identified = recorder.check("connect", tried, session.identify(right)).await;
-
-    // Independent of each other, and worth knowing even if the rest fails.
-    if identified.is_some() {
-        let tried = "connect with a wrong password and be refused";
-        let refused = session.refused(login(Some((username, &wrong))));
-        recorder.check("wrong-password", tried, refused).await;
-        let tried = "connect without credentials and be refused";
-        recorder.check("no-password", tried, session.refused(login(None))).await;
-    }
-
+    let identified = recorder.check("connect", tried, session.door.identify(right)).await;
     let Some((client, server_id)) = identified else { return Ok(()) };
-    let context = context(client);
+
+    // Independent of all that follows.
+    let tried = "connect with a wrong password and be refused";
+    let refused = session.door.refused(login(Some((username, &wrong))));
+    recorder.check("wrong-password", tried, refused).await;
+    let tried = "connect without credentials and be refused";
+    recorder.check("no-password", tried, session.door.refused(login(None))).await;
+
+    let context = jetstream(client);
     let tried = format!("create stream {} on disk", session.stream);
     if recorder.check("stream", tried, session.create(&context)).await.is_some() {
         let restart = options.restart.then_some((surroundings, server_id.as_str()));
@@ -114,7 +112,7 @@ impl Session<'_> {
         };
         let tried = "delete the pod and connect to another process of the same server";
         let renewed = recorder.check("restart", tried, self.restart(surroundings, before)).await?;
-        let after = crate::smoke::nats::context(renewed);
+        let after = jetstream(renewed);
 
         let tried = format!("read the {MESSAGES} messages of before the restart");
         if recorder.check("read-again", tried, self.read(&after, MESSAGES)).await.is_some() {
@@ -122,51 +120,6 @@ impl Session<'_> {
             recorder.check("publish-more", tried, self.publish_more(&after)).await;
         }
         Some(after)
-    }
-
-    /// Connects, waiting for the port if need be, and makes sure it is the server we mean: another
-    /// program's NATS on that port has another name, and does not know the password.
-    async fn identify(&self, login: ConnectOptions) -> Outcome<(Client, String)> {
-        let client = self.reach(login).await?;
-        let info = client.server_info();
-        if !is_pod_of(&self.target.component, &info.server_name) {
-            return Err(format!(
-                "{}, which is no pod of {}: another program holds the port",
-                described(&info),
-                self.target.component
-            ));
-        }
-        if !info.jetstream {
-            return Err(format!("{} without JetStream", described(&info)));
-        }
-        let saw = format!("{}; it accepted the credentials", described(&info));
-        Ok(((client, info.server_id), saw))
-    }
-
-    async fn reach(&self, login: ConnectOptions) -> Result<Client, String> {
-        let deadline = Instant::now() + REACH_DEADLINE;
-        let mut tick = interval(REACH_INTERVAL);
-        loop {
-            tick.tick().await;
-            match login.clone().connect(&self.address).await {
-                Ok(client) => return Ok(client),
-                Err(error) if is_refusal(&error) => return Err(reason(&error)),
-                Err(error) if Instant::now() > deadline => {
-                    let waited = REACH_DEADLINE.as_secs();
-                    return Err(format!("no server within {waited} s; last: {}", reason(&error)));
-                }
-                Err(_not_yet) => {}
-            }
-        }
-    }
-
-    /// Passes only if the server says no; a connection that fails otherwise proves nothing.
-    async fn refused(&self, login: ConnectOptions) -> Outcome<()> {
-        match login.connect(&self.address).await {
-            Ok(client) => Err(format!("{} let it in", described(&client.server_info()))),
-            Err(error) if is_refusal(&error) => Ok(((), reason(&error))),
-            Err(error) => Err(reason(&error)),
-        }
     }
 
     async fn create(&self, context: &Context) -> Outcome<()> {
@@ -283,7 +236,7 @@ impl Session<'_> {
         match ack.await {
             Ok(ack) => Err(format!("accepted as sequence {}", ack.sequence)),
             Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                Ok(((), format!("refused: {error}")))
+                Ok(((), text(error)))
             }
             Err(error) => Err(error.to_string()),
         }
@@ -295,7 +248,7 @@ impl Session<'_> {
             self.target.credential("username").map_err(text)?,
             self.target.credential("password").map_err(text)?,
         )));
-        let ((client, server_id), saw) = self.identify(login).await?;
+        let ((client, server_id), saw) = self.door.identify(login).await?;
         if server_id == before {
             return Err(format!("the same process as before ({server_id}); nothing restarted"));
         }
@@ -337,51 +290,6 @@ impl Session<'_> {
     }
 }
 
-fn login(credentials: Option<(&str, &str)>) -> ConnectOptions {
-    let options = match credentials {
-        Some((user, password)) => {
-            ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
-        }
-        None => ConnectOptions::new(),
-    };
-    options
-        .name("pipe smoke")
-        .connection_timeout(ANSWER_DEADLINE)
-        .request_timeout(Some(ANSWER_DEADLINE))
-        // Addresses that the server advertises are of pods: not reachable from here.
-        .ignore_discovered_servers()
-        .retain_servers_order()
-}
-
-fn context(client: Client) -> Context {
-    let mut context = jetstream::new(client);
-    context.set_timeout(ANSWER_DEADLINE);
-    context
-}
-
-fn is_refusal(error: &ConnectError) -> bool {
-    matches!(
-        error.kind(),
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication
-    )
-}
-
-/// Whether `server` is `component` and an ordinal: a StatefulSet's pod, which names its server.
-fn is_pod_of(component: &str, server: &str) -> bool {
-    server
-        .strip_prefix(component)
-        .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|ordinal| !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn described(info: &ServerInfo) -> String {
-    format!("NATS server {} {} (id {})", info.server_name, info.version, info.server_id)
-}
-
-fn reason(error: &ConnectError) -> String {
-    text(error)
-}
-
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -392,18 +300,4 @@ fn short_digest(digest: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_of_the_component_is_known_by_its_name() {
-        assert!(is_pod_of("nats", "nats-0"));
-        assert!(is_pod_of("nats-2", "nats-2-10"));
-        for other in ["nats", "nats-", "nats-x", "NATS-0", "nats2-0", "my-nats-0", ""] {
-            assert!(!is_pod_of("nats", other), "{other}");
-        }
-    }
 }

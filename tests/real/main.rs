@@ -4,11 +4,14 @@
 //! that does not hold is counted as ignored with its reason printed. `tests/expected-skips.txt`
 //! lists what may be skipped where; any other skip fails the run.
 
+mod api_server;
 mod cluster;
+mod engine;
 mod failure;
 mod host;
 mod interop;
 mod kill;
+mod nats_smoke;
 mod pipe;
 
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,0 +1,349 @@
+//! `Kube` and `Helm` against a real etcd, kube-apiserver and helm, without any node: what the API
+//! server stores is real, and no pod ever starts.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pipe::world::env::Env;
+use pipe::world::helm::{Helm, Install};
+use pipe::world::kube::{Kube, SPEC_HASH_LABEL, Taint};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const START_DEADLINE: Duration = Duration::from_secs(90);
+
+/// A control plane of two processes; killed when dropped.
+struct ControlPlane {
+    folder: tempfile::TempDir,
+    processes: Vec<Child>,
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        for process in self.processes.iter_mut().rev() {
+            let _gone_already = process.kill();
+            let _reaped = process.wait();
+        }
+    }
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file());
+    if found.is_none() {
+        crate::skip(&format!("{variable} names no program"));
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(program: &Path, args: &[String], log: &Path) -> Child {
+    let log = std::fs::File::create(log).unwrap();
+    Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+impl ControlPlane {
+    fn start(etcd: &Path, api_server: &Path) -> ControlPlane {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (etcd_port, peer_port, port) = (free_port(), free_port(), free_port());
+        let key = at("service-account.key");
+        let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).output().unwrap();
+        assert!(made.status.success());
+        std::fs::write(at("tokens.csv"), "test-token,admin,1,system:masters\n").unwrap();
+        let (etcd_url, peer_url) =
+            (format!("http://127.0.0.1:{etcd_port}"), format!("http://127.0.0.1:{peer_port}"));
+        let etcd_args = [
+            format!("--data-dir={}", at("etcd").display()),
+            format!("--listen-client-urls={etcd_url}"),
+            format!("--advertise-client-urls={etcd_url}"),
+            format!("--listen-peer-urls={peer_url}"),
+            format!("--initial-advertise-peer-urls={peer_url}"),
+            format!("--initial-cluster=default={peer_url}"),
+            "--unsafe-no-fsync".into(),
+        ];
+        let server_args = [
+            format!("--etcd-servers={etcd_url}"),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".into(),
+            format!("--cert-dir={}", at("certificates").display()),
+            format!("--token-auth-file={}", at("tokens.csv").display()),
+            "--authorization-mode=AlwaysAllow".into(),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--service-account-key-file={}", key.display()),
+            format!("--service-account-signing-key-file={}", key.display()),
+            "--service-cluster-ip-range=10.96.0.0/16".into(),
+            "--disable-admission-plugins=ServiceAccount".into(),
+        ];
+        let kubeconfig = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: t\n\
+             clusters: [{{name: t, cluster: {{server: \"https://127.0.0.1:{port}\", \
+             insecure-skip-tls-verify: true}}}}]\n\
+             contexts: [{{name: t, context: {{cluster: t, user: t}}}}]\n\
+             users: [{{name: t, user: {{token: test-token}}}}]\n"
+        );
+        std::fs::write(at("kubeconfig"), kubeconfig).unwrap();
+        let processes = vec![
+            spawn(etcd, &etcd_args, &at("etcd.log")),
+            spawn(api_server, &server_args, &at("kube-apiserver.log")),
+        ];
+        ControlPlane { folder, processes }
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    async fn ready(&self) -> Kube {
+        let kube = Kube::from_kubeconfig(&self.kubeconfig()).await.unwrap();
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            match kube.readyz().await {
+                Ok(()) => return kube,
+                Err(last) => assert!(Instant::now() < deadline, "never ready: {last}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn kube_and_helm_work_on_a_real_api_server() {
+    let (Some(etcd), Some(api_server), Some(helm)) =
+        (named("PIPE_TEST_ETCD"), named("PIPE_TEST_KUBE_APISERVER"), named("PIPE_TEST_HELM"))
+    else {
+        return;
+    };
+    let plane = ControlPlane::start(&etcd, &api_server);
+    let kube = plane.ready().await;
+    assert!(kube.version().await.unwrap().starts_with("v1."));
+    objects(&kube).await;
+    nodes(&kube).await;
+    pods(&kube).await;
+    releases(&kube, &plane, &helm).await;
+}
+
+async fn objects(kube: &Kube) {
+    let manifest = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: messaging}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: messaging}
+data: {80: http}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: standard-local
+  annotations: {storageclass.kubernetes.io/is-default-class: 'true'}
+provisioner: rancher.io/local-path
+";
+    kube.apply_manifest(manifest).await.unwrap();
+    kube.apply_manifest(manifest).await.unwrap();
+    assert!(kube.config_map_exists("messaging", "settings").await.unwrap());
+    let classes = kube.storage_classes().await.unwrap();
+    assert!(classes.len() == 1 && classes[0].default, "{classes:?}");
+    let unknown = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
+    let error = kube.apply_manifest(unknown).await.unwrap_err();
+    assert_eq!(error.code, "kube-kind-unknown", "{error}");
+    let invalid = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: UPPER}\n";
+    let error = kube.apply_manifest(invalid).await.unwrap_err();
+    assert_eq!(error.code, "kube-invalid", "{error}");
+
+    for _twice in 0..2 {
+        kube.delete("v1", "ConfigMap", Some("messaging"), "settings").await.unwrap();
+    }
+    assert!(!kube.config_map_exists("messaging", "settings").await.unwrap());
+
+    let labels = map(&[("pipe.dev/cluster", "dev")]);
+    kube.ensure_namespace("messaging", &labels).await.unwrap();
+    let both = map(&[("username", "pipe"), ("password", "0123")]);
+    kube.put_secret("messaging", "nats-credentials", &both, &labels).await.unwrap();
+    assert_eq!(kube.get_secret("messaging", "nats-credentials").await.unwrap(), Some(both));
+    let one = map(&[("password", "4567")]);
+    kube.put_secret("messaging", "nats-credentials", &one, &labels).await.unwrap();
+    assert_eq!(kube.get_secret("messaging", "nats-credentials").await.unwrap(), Some(one));
+    assert_eq!(kube.get_secret("messaging", "none").await.unwrap(), None);
+}
+
+async fn nodes(kube: &Kube) {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "edge"}});
+    kube.apply(&[node]).await.unwrap();
+    let found = kube.nodes().await.unwrap();
+    assert!(found.len() == 1 && !found[0].ready, "{found:?}");
+    assert_eq!(found[0].ready_message, "kubelet has not reported yet");
+
+    let taint = |value: &str| Taint {
+        key: "arch".into(),
+        value: value.into(),
+        effect: "NoSchedule".into(),
+    };
+    kube.patch_node_labels("edge", &map(&[("zone", "a"), ("arch", "arm64")]), &[]).await.unwrap();
+    kube.patch_node_labels("edge", &map(&[("zone", "b")]), &["arch".into()]).await.unwrap();
+    kube.set_node_taints("edge", &[taint("amd64")], &[]).await.unwrap();
+    kube.set_node_taints("edge", &[taint("arm64")], &[]).await.unwrap();
+    let units = BTreeMap::from([("nvidia.com/gpu".to_owned(), 2)]);
+    kube.patch_capacity("edge", &units, &[]).await.unwrap();
+    kube.set_pod_cidr("edge", "10.244.1.0/24").await.unwrap();
+    kube.set_pod_cidr("edge", "10.244.1.0/24").await.unwrap();
+    let error = kube.set_pod_cidr("edge", "10.244.2.0/24").await.unwrap_err();
+    assert_eq!(error.code, "kube-invalid", "{error}");
+    let error = kube.patch_node_labels("edge", &map(&[("zone", "not a label")]), &[]).await;
+    assert_eq!(error.unwrap_err().code, "kube-invalid");
+
+    let edge = kube.nodes().await.unwrap().remove(0);
+    assert_eq!(edge.labels.get("zone").map(String::as_str), Some("b"));
+    assert!(!edge.labels.contains_key("arch"));
+    assert!(edge.taints.contains(&taint("arm64")) && !edge.taints.contains(&taint("amd64")));
+    assert_eq!(edge.capacity.get("nvidia.com/gpu").map(String::as_str), Some("2"));
+    assert_eq!(edge.pod_cidr.as_deref(), Some("10.244.1.0/24"));
+
+    kube.set_node_taints("edge", &[], &[taint("")]).await.unwrap();
+    kube.patch_capacity("edge", &BTreeMap::new(), &["nvidia.com/gpu".into()]).await.unwrap();
+    let edge = kube.nodes().await.unwrap().remove(0);
+    assert!(edge.taints.iter().all(|taint| taint.key != "arch"), "{:?}", edge.taints);
+    assert!(edge.capacity.is_empty(), "{:?}", edge.capacity);
+    let error = kube.patch_node_labels("nowhere", &BTreeMap::new(), &[]).await.unwrap_err();
+    assert_eq!(error.code, "kube-not-found");
+}
+
+async fn pods(kube: &Kube) {
+    let nobody = kube.explain("messaging", "app=x").await;
+    assert_eq!(nobody, "no pod app=x in namespace messaging");
+    kube.apply(&[
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "x-0", "namespace": "messaging", "labels": {"app": "x"}},
+            "spec": {"containers": [{"name": "x", "image": "example.com/x:1"}]},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": "FailedScheduling",
+            "metadata": {"name": "x-0.1", "namespace": "messaging"},
+            "involvedObject": {"kind": "Pod", "name": "x-0", "namespace": "messaging"},
+            "message": "0/1 nodes are available", "count": 3,
+        }),
+    ])
+    .await
+    .unwrap();
+    let explained = kube.explain("messaging", "app=x").await;
+    insta::assert_snapshot!(explained, @"pod x-0 is Pending, not ready; last events: Warning FailedScheduling (3 times): 0/1 nodes are available");
+    let pods = kube.pods("messaging", "app=x").await.unwrap();
+    assert!(pods.len() == 1 && !pods[0].uid.is_empty(), "{pods:?}");
+    kube.delete_pod("messaging", "x-0").await.unwrap();
+    kube.delete_pod("messaging", "x-0").await.unwrap();
+    assert_eq!(kube.endpoints_ready("messaging", "nats").await.unwrap(), 0);
+}
+
+async fn releases(kube: &Kube, plane: &ControlPlane, program: &Path) {
+    let home = plane.folder.path().join("helm-home");
+    let path = std::env::var("PATH").unwrap();
+    let env = Env::from([("PATH", path.as_str()), ("HELM_NAMESPACE", "elsewhere")]);
+    let helm = Helm::new(program.to_owned(), &plane.kubeconfig(), &home, &env);
+    let cancel = CancellationToken::new();
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts-cache/nats");
+    let install = async |values: Value, hash: &str| {
+        let labels = map(&[(SPEC_HASH_LABEL, hash)]);
+        let install = Install {
+            release: "nats",
+            namespace: "messaging",
+            chart: chart.clone(),
+            values: &values,
+            labels: &labels,
+        };
+        helm.upgrade_install(&install, &cancel).await
+    };
+
+    let three = json!({"replicas": 3, "service": {"nodePorts": {"client": 30422}}});
+    install(three, "hash-1").await.unwrap();
+    assert_eq!(summary(kube).await, ["nats 1 deployed hash-1"]);
+    let rollout = kube.stateful_set("messaging", "nats").await.unwrap().unwrap();
+    assert!(rollout.desired == 3 && !rollout.observed && !rollout.is_done(), "{rollout:?}");
+
+    // Empty values mean the chart's own, not those of before.
+    install(json!({}), "hash-2").await.unwrap();
+    assert_eq!(summary(kube).await, ["nats 2 deployed hash-2"]);
+    assert_eq!(kube.stateful_set("messaging", "nats").await.unwrap().unwrap().desired, 1);
+
+    let error = install(json!({"replica": 3}), "hash-x").await.unwrap_err();
+    assert!(error.to_string().contains("'replica' not allowed"), "{error}");
+    assert_eq!(summary(kube).await, ["nats 2 deployed hash-2"]);
+
+    kill_while_pending(kube, plane, program, "pending-upgrade").await;
+    install(json!({}), "hash-3").await.unwrap();
+    assert!(summary(kube).await[0].ends_with("deployed hash-3"), "{:?}", summary(kube).await);
+
+    for _twice in 0..2 {
+        helm.uninstall("nats", "messaging", &cancel).await.unwrap();
+    }
+    assert_eq!(summary(kube).await, Vec::<String>::new());
+    assert_eq!(kube.stateful_set("messaging", "nats").await.unwrap(), None);
+
+    kill_while_pending(kube, plane, program, "pending-install").await;
+    install(json!({}), "hash-4").await.unwrap();
+    assert_eq!(summary(kube).await, ["nats 1 deployed hash-4"]);
+    let listed = helm.list(&cancel).await.unwrap();
+    assert_eq!((&*listed[0].chart, &*listed[0].status), ("nats-0.1.0", "deployed"));
+}
+
+async fn summary(kube: &Kube) -> Vec<String> {
+    let records = kube.releases().await.unwrap();
+    let line = |r: &pipe::world::kube::ReleaseRecord| {
+        format!("{} {} {} {}", r.name, r.revision, r.status, r.spec_hash.as_deref().unwrap_or("-"))
+    };
+    records.iter().map(line).collect()
+}
+
+/// Kills a helm that waits for a hook which never ends, and so leaves its release pending.
+async fn kill_while_pending(kube: &Kube, plane: &ControlPlane, program: &Path, status: &str) {
+    let chart = plane.folder.path().join("stuck");
+    std::fs::create_dir_all(chart.join("templates")).unwrap();
+    std::fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: nats\nversion: 9.9.9\n")
+        .unwrap();
+    let hook = "
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: never-ends
+  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: x, image: example.com/x:1}]
+";
+    std::fs::write(chart.join("templates/hook.yaml"), hook).unwrap();
+    let mut helm = Command::new(program)
+        .args(["upgrade", "--install", "nats", "--namespace", "messaging"])
+        .arg(&chart)
+        .arg("--kubeconfig")
+        .arg(plane.kubeconfig())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + START_DEADLINE;
+    while !kube.releases().await.unwrap().iter().any(|release| release.status == status) {
+        assert!(Instant::now() < deadline, "never {status}: {:?}", summary(kube).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    helm.kill().unwrap();
+    helm.wait().unwrap();
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
