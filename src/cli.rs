@@ -101,7 +101,7 @@ impl Cli {
             Command::Up(args) => up::run(app, args).await.map(|()| 0),
             Command::Plan(args) => plan::run(app, args).await.map(|()| 0),
             Command::Status(args) => status::run(app, args).await.map(|()| 0),
-            Command::Smoke(args) => smoke::run(app, args).await.map(|()| 0),
+            Command::Smoke(args) => smoke::run(app, args).await,
             Command::Teardown(args) => teardown::run(app, args).await.map(|()| 0),
             Command::List(args) => list::run(app, args).await.map(|()| 0),
             Command::Kubeconfig(args) => kubeconfig::run(app, args).await.map(|()| 0),

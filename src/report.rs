@@ -152,13 +152,24 @@ impl Report {
         let masked = outcome.map_err(|error| self.mask.error(error));
         match (self.mode.style(), masked) {
             (None, masked) => {
-                let line =
-                    json::result(&Clock::start().now(), operation, masked.as_ref().map(|d| *d))?;
-                self.streams().stdout.line(&self.mask.apply(&line))
+                let (data, error) = (masked.as_ref().ok().copied(), masked.as_ref().err());
+                self.result_line(operation, data, error)
             }
             (Some(_), Ok(_)) => Ok(()),
             (Some(style), Err(error)) => self.streams().stderr.text(&error::text(&error, style)),
         }
+    }
+
+    /// Ends a command in JSON mode with data and an error both: a report of what failed.
+    pub fn result_line(
+        &self,
+        operation: &str,
+        data: Option<&impl Serialize>,
+        error: Option<&Error>,
+    ) -> Result<()> {
+        let error = error.map(|error| self.mask.error(error));
+        let line = json::result(&Clock::start().now(), operation, data, error.as_ref())?;
+        self.streams().stdout.line(&self.mask.apply(&line))
     }
 
     /// Prints one line for people outside any plan; nothing in quiet mode unless it is a warning.

@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ use crate::{Error, Kind, Result};
 pub mod components;
 pub mod configure;
 pub mod context;
+pub mod evidence;
 pub mod images;
 mod nodes;
 pub mod observe;
@@ -43,6 +45,8 @@ pub trait Perform: Send + Sync + 'static {
     fn perform(&self, step: &Step) -> impl Future<Output = Result<()>> + Send;
     /// Takes back what `perform` did or began to do; "already gone" is success.
     fn undo(&self, step: &Step) -> impl Future<Output = Result<()>> + Send;
+    /// Keeps what explains a failure, before anything is undone; says where.
+    fn evidence(&self, error: &Error) -> impl Future<Output = Option<PathBuf>> + Send;
 }
 
 /// How to run a plan.
@@ -164,6 +168,11 @@ impl<P: Perform> Runner<P> {
                 let (id, outcome) = (step.id.clone(), Outcome::Cancelled);
                 self.events.send(Event::StepFinished { id, seconds: 0.0, outcome });
             }
+        }
+        if let Some(error) = finished.error.as_ref().filter(|e| e.kind != Kind::Interrupted)
+            && let Some(path) = self.performer.evidence(error).await
+        {
+            self.events.info(format!("evidence of the failure is in {}", path.display()));
         }
         self.undo(&progress, &mut finished).await;
         let outcome = match &finished.error {

@@ -3,11 +3,14 @@
 //!
 //! Read [`env`] first, then [`socket`] and [`service`] (which Podman), [`engine`] (what it can do).
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::Result;
 use built::BuiltImages;
 use engine::Engine;
 use env::Env;
 use host::Host;
+use usage::Usage;
 
 pub mod built;
 pub mod engine;
@@ -21,6 +24,7 @@ pub mod process;
 pub mod service;
 pub mod socket;
 pub mod tool;
+pub mod usage;
 
 /// The bundle of effects that is handed down; never global.
 pub struct World {
@@ -32,6 +36,7 @@ pub struct World {
     pub env: Env,
     /// Images that were built from source.
     pub built: BuiltImages,
+    usage: Mutex<Option<Usage>>,
 }
 
 impl World {
@@ -41,17 +46,24 @@ impl World {
     /// [`crate::Kind::Host`]: no Podman, too old, or its service does not start.
     pub async fn connect(env: &Env, engine: Option<&str>) -> Result<World> {
         let host = Host::measure();
-        let found = service::ensure(engine, env, &host).await?;
+        let usage = Usage::begin(env)?;
+        let starting = Usage::starting(env)?;
+        let found = service::ensure(engine, env, &host).await;
+        starting.end(async || Ok(())).await?;
+        let found = found?;
         let engine = Engine::connect(&found.candidate.path)?;
         let built = BuiltImages::read(&BuiltImages::path(env)?)?;
-        Ok(World { engine, host, env: env.clone(), built })
+        Ok(World { engine, host, env: env.clone(), built, usage: Mutex::new(Some(usage)) })
     }
 
-    /// Stops the engine's service, if it is one of ours.
+    /// Ends the use of the engine; stops its service if it is one of ours, nobody else uses it, and
+    /// `idle`: nothing that it serves is left. Nothing can be asked of the engine afterwards.
     ///
     /// # Errors
-    /// It does not end.
-    pub async fn stop_service(&self) -> Result<()> {
-        service::stop(&self.env).await.map(|_was_running| ())
+    /// The service does not end.
+    pub async fn release(&self, idle: bool) -> Result<()> {
+        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(usage) = usage.filter(|_| idle) else { return Ok(()) };
+        usage.end(async || service::stop(&self.env).await.map(|_was_running| ())).await
     }
 }

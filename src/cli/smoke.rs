@@ -27,12 +27,12 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct Reports {
+struct Reports<'a> {
     passed: bool,
-    reports: Vec<Report>,
+    reports: &'a [Report],
 }
 
-pub(super) async fn run(app: &App, args: Args) -> Result<()> {
+pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
     let cluster = cluster_name(&args.cluster)?;
     let (events, printed) = app.events();
     let result = async {
@@ -48,17 +48,19 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     }
     let reports = result?;
     let passed = reports.iter().all(|report| report.passed);
-    let failed: Vec<String> =
-        reports.iter().filter(|r| !r.passed).map(|r| r.component.clone()).collect();
-    let document = Reports { passed, reports };
-    app.show(&document, || document.reports.iter().map(Report::to_string).collect())?;
-    if passed {
-        return Ok(());
+    let failed: Vec<&str> =
+        reports.iter().filter(|r| !r.passed).map(|r| r.component.as_str()).collect();
+    let error = (!passed).then(|| {
+        let what = format!("smoke checks failed: {}", failed.join(", "));
+        Error::new(Kind::Smoke, "smoke-failed", what)
+            .hint("the report says what each check tried and saw")
+    });
+    if app.global.json {
+        let code = error.as_ref().map_or(0, |error| error.kind.exit_code());
+        let document = Reports { passed, reports: &reports };
+        app.report.result_line("smoke", Some(&document), error.as_ref())?;
+        return Ok(code);
     }
-    Err(Error::new(
-        Kind::Smoke,
-        "smoke-failed",
-        format!("smoke checks failed: {}", failed.join(", ")),
-    )
-    .hint("the report above says what each check tried and saw"))
+    app.print(&reports.iter().map(|report| format!("{report}\n")).collect::<String>())?;
+    error.map_or(Ok(0), Err)
 }

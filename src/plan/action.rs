@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use crate::spec::{Component, ComponentName, ImageName, NetworkMode, Node, Taint};
+use crate::spec::{Component, ComponentName, ImageName, Node, Taint};
 
 /// A port of a node published on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,12 +121,10 @@ pub enum Action {
     AwaitApi,
     /// Write our kubeconfig and merge it into the user's.
     WriteKubeconfig,
-    /// Apply the node image's own CNI manifest, if the network mode asks for it.
+    /// Apply the node image's own CNI manifest.
     InstallNetwork {
         /// Control plane container.
         host: String,
-        /// What the user asked for.
-        mode: NetworkMode,
     },
     /// `kubeadm join`.
     JoinNode {
@@ -150,7 +148,9 @@ pub enum Action {
         /// Control plane container.
         host: String,
     },
-    /// Install CoreDNS, once kube-proxy has programmed its nodes, and wait for it.
+    /// Wait until kube-proxy has programmed every node: pods that dial the API before it hang.
+    AwaitProxy,
+    /// Install CoreDNS and wait for it.
     InstallDns {
         /// Control plane container.
         host: String,
@@ -236,14 +236,12 @@ impl Action {
             Action::InitControlPlane { host } => format!("start Kubernetes on {host}"),
             Action::AwaitApi => "wait for the API server".to_owned(),
             Action::WriteKubeconfig => "write kubeconfig".to_owned(),
-            Action::InstallNetwork { mode, .. } => match mode {
-                NetworkMode::Static => "check pod network (static routes)".to_owned(),
-                _ => "install pod network".to_owned(),
-            },
+            Action::InstallNetwork { .. } => "install pod network".to_owned(),
             Action::JoinNode { host } => format!("join node {host}"),
             Action::ConfigureNode { host, .. } => format!("label node {host}"),
             Action::AwaitNode { host } => format!("wait for node {host} to be Ready"),
             Action::InstallStorage { .. } => "install storage classes".to_owned(),
+            Action::AwaitProxy => "wait for service addresses (kube-proxy)".to_owned(),
             Action::InstallDns { .. } => "install cluster DNS".to_owned(),
             Action::LoadImage { image, hosts } => {
                 format!("load {image} into {} node{}", hosts.len(), plural(hosts.len()))

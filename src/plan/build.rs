@@ -208,8 +208,8 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     if new_cluster || !input.observed.kubeconfig {
         plan.add("kubeconfig", Phase::Cluster, ["init"], Action::WriteKubeconfig);
     }
-    if new_cluster || live.is_some_and(|live| !live.network_installed) {
-        let action = Action::InstallNetwork { host: control.host.clone(), mode: cluster.network };
+    if cluster.network == NetworkMode::Bundled && new_cluster {
+        let action = Action::InstallNetwork { host: control.host.clone() };
         plan.add("pod-network", Phase::Cluster, ["kubeconfig", "api"], action);
     }
     for node in &cluster.nodes {
@@ -235,18 +235,30 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
             plan.add(format!("ready/{}", node.name), Phase::Cluster, needs, action);
         }
     }
-    let host = control.host.clone();
-    if new_cluster || live.is_some_and(|live| !live.storage) {
-        let action = Action::InstallStorage { host: host.clone() };
-        plan.add("storage", Phase::Cluster, ["kubeconfig", "api"], action);
+    platform_steps(input, &control.host, new_cluster, plan);
+}
+
+/// What every cluster has before components: service addresses, storage, DNS.
+fn platform_steps(input: &Input<'_>, host: &str, new_cluster: bool, plan: &mut Plan) {
+    let live = input.observed.live.as_ref();
+    // Without a pod network nothing of this can run; the user installs one first.
+    if input.spec.cluster.network == NetworkMode::None {
+        return;
     }
-    let has_network = cluster.network != NetworkMode::None;
-    if has_network && (new_cluster || live.is_some_and(|live| !live.dns)) {
-        // CoreDNS started before kube-proxy has programmed its node hangs in a 30 s dial time-out,
-        // so it comes after the nodes.
-        let ready = plan.ids("ready/");
+    let ready = plan.ids("ready/");
+    let storage = new_cluster || live.is_some_and(|live| !live.storage);
+    let dns = new_cluster || live.is_some_and(|live| !live.dns);
+    if storage || dns {
         let needs = ready.iter().map(String::as_str).chain(["pod-network", "kubeconfig", "api"]);
-        plan.add("dns", Phase::Cluster, needs, Action::InstallDns { host });
+        plan.add("proxy", Phase::Cluster, needs, Action::AwaitProxy);
+    }
+    if storage {
+        let action = Action::InstallStorage { host: host.to_owned() };
+        plan.add("storage", Phase::Cluster, ["proxy"], action);
+    }
+    if dns {
+        let action = Action::InstallDns { host: host.to_owned() };
+        plan.add("dns", Phase::Cluster, ["proxy"], action);
     }
 }
 

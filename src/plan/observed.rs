@@ -77,8 +77,6 @@ pub struct Live {
     pub node_images: BTreeMap<String, BTreeSet<String>>,
     /// Components whose gates all hold.
     pub ready: BTreeSet<ComponentName>,
-    /// Whether the pod network was installed.
-    pub network_installed: bool,
     /// Whether our storage classes and their provisioner are there.
     pub storage: bool,
     /// Whether CoreDNS serves.

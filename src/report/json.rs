@@ -47,17 +47,18 @@ struct ResultLine<'a, T: Serialize> {
 pub fn result<T: Serialize>(
     now: &Now,
     operation: &str,
-    outcome: Result<&T, &Error>,
+    data: Option<&T>,
+    error: Option<&Error>,
 ) -> Result<String> {
     let line = ResultLine {
         r#type: "result",
         schema: SCHEMA,
         time: now.rfc3339(),
         operation,
-        ok: outcome.is_ok(),
-        exit_code: outcome.err().map_or(0, |error| error.kind.exit_code()),
-        data: outcome.ok(),
-        error: outcome.err(),
+        ok: error.is_none(),
+        exit_code: error.map_or(0, |error| error.kind.exit_code()),
+        data,
+        error,
     };
     serde_json::to_string(&line).map_err(|e| {
         Error::bug(format!("the result of {operation} cannot be written as JSON")).because(e)
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn results() {
         let now = Now::scripted(1.5);
-        insta::assert_snapshot!(result(&now, "up", Ok(&["a"])).unwrap(), @r#"{"type":"result","schema":1,"time":"2026-11-21T09:12:01.500Z","operation":"up","ok":true,"exit_code":0,"data":["a"]}"#);
+        insta::assert_snapshot!(result(&now, "up", Some(&["a"]), None).unwrap(), @r#"{"type":"result","schema":1,"time":"2026-11-21T09:12:01.500Z","operation":"up","ok":true,"exit_code":0,"data":["a"]}"#);
         let error = Error::timed_out("node-not-ready", "node dev-worker never became ready");
         insta::assert_snapshot!(result::<()>(&now, "up", Err(&error)).unwrap(), @r#"{"type":"result","schema":1,"time":"2026-11-21T09:12:01.500Z","operation":"up","ok":false,"exit_code":6,"error":{"kind":"timed-out","code":"node-not-ready","what":"node dev-worker never became ready","causes":[],"hints":[]}}"#);
     }

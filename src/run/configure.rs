@@ -7,7 +7,7 @@ use crate::plan::action::NodeChange;
 use crate::plan::observed::{Applied, LiveNode};
 use crate::provider::labels::{APPLIED, condition};
 use crate::spec::{Node, Taint};
-use crate::world::kube::{self, Kube, NodeState};
+use crate::world::kube::{Kube, NodeState, Taint as KubeTaint};
 
 /// What of `change` a node does not show yet, for people; `None` when all of it is there.
 pub(super) fn missing(wanted: &Node, change: &NodeChange, node: &NodeState) -> Option<String> {
@@ -67,9 +67,9 @@ pub(super) async fn apply(
 }
 
 /// A taint as the API client has it.
-fn kube_taint(taint: &Taint) -> kube::Taint {
+fn kube_taint(taint: &Taint) -> KubeTaint {
     let Taint { key, value, effect } = taint.clone();
-    kube::Taint { key, value, effect }
+    KubeTaint { key, value, effect }
 }
 
 /// A node as plans see it; taints that Kubernetes sets by itself are left out.

@@ -134,7 +134,6 @@ async fn live(
     for node in kube.nodes().await.ok()? {
         live.nodes.insert(node.name.clone(), super::configure::live_node(node));
     }
-    live.network_installed = true;
     let classes = kube.storage_classes().await.unwrap_or_default();
     let wanted = ["standard-local", "fast-local", "backup-storage"];
     live.storage = wanted.iter().all(|class| classes.iter().any(|found| found.name == *class));

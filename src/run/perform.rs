@@ -2,9 +2,11 @@
 
 use super::Perform;
 use super::context::Context;
-use super::{components, images, nodes, platform, removal};
-use crate::Result;
+use std::path::PathBuf;
+
+use super::{components, evidence, images, nodes, platform, removal};
 use crate::plan::{Action, Step};
+use crate::{Error, Result};
 
 impl Perform for Context {
     async fn perform(&self, step: &Step) -> Result<()> {
@@ -27,10 +29,9 @@ impl Perform for Context {
             Action::AwaitNode { host } => nodes::await_ready(self, id, host).await,
             Action::AwaitApi => platform::await_api(self, id).await,
             Action::WriteKubeconfig => platform::write_kubeconfig(self).await,
-            Action::InstallNetwork { host, mode } => {
-                platform::install_network(self, host, *mode).await
-            }
+            Action::InstallNetwork { host } => platform::install_network(self, host).await,
             Action::InstallStorage { host } => platform::install_storage(self, host).await,
+            Action::AwaitProxy => platform::await_proxy(self, id).await,
             Action::InstallDns { host } => platform::install_dns(self, id, host).await,
             Action::FindHelm => self.helm().await.map(|_| ()),
             Action::Prepare { component } => components::prepare(self, component).await,
@@ -48,6 +49,16 @@ impl Perform for Context {
             Action::RemoveVolumes => removal::volumes(self).await,
             Action::RemoveNetwork { name } => removal::network(self, name).await,
             Action::RemoveState => removal::state(self),
+        }
+    }
+
+    async fn evidence(&self, error: &Error) -> Option<PathBuf> {
+        match evidence::collect(self, error).await {
+            Ok(path) => Some(path),
+            Err(error) => {
+                self.events.warn(format!("evidence could not be kept: {error}"));
+                None
+            }
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::context::Context;
 use super::wait::Seen;
 use crate::provider::kind::{self, ADMIN_CONF, CNI_MANIFEST, KUBEADM_CONF, STORAGE_MANIFEST};
-use crate::spec::NetworkMode;
 use crate::state::kubeconfig;
 use crate::world::engine::{Exec, NetworkSpec, Stdin};
 use crate::{Error, Result};
@@ -74,14 +73,7 @@ pub(super) async fn write_kubeconfig(context: &Context) -> Result<()> {
 }
 
 /// The node image's own CNI manifest, with kind's one template field filled in.
-pub(super) async fn install_network(
-    context: &Context,
-    host: &str,
-    mode: NetworkMode,
-) -> Result<()> {
-    if mode != NetworkMode::Bundled {
-        return Ok(());
-    }
+pub(super) async fn install_network(context: &Context, host: &str) -> Result<()> {
     let engine = &context.world.engine;
     let manifest = engine.get_file(host, CNI_MANIFEST).await?.ok_or_else(|| {
         Error::failed("no-cni-manifest", format!("the node image has no {CNI_MANIFEST}"))
@@ -105,22 +97,26 @@ pub(super) async fn install_storage(context: &Context, host: &str) -> Result<()>
     kubectl_apply(context, host, STORAGE_CLASSES.as_bytes().to_vec()).await
 }
 
-/// CoreDNS as kubeadm installs it, once kube-proxy serves: until then its first connection to the
-/// API hangs in a 30 s time-out.
-pub(super) async fn install_dns(context: &Context, id: &str, host: &str) -> Result<()> {
+/// Until kube-proxy has programmed a node, what dials the API's service address from there hangs in
+/// a 30 s time-out: CoreDNS and the storage provisioner come after it.
+pub(super) async fn await_proxy(context: &Context, id: &str) -> Result<()> {
     let kube = context.kube().await?;
     let what = "kube-proxy did not become ready on every node";
-    let proxy = context.wait(id, "kube-proxy-not-ready", what, DNS);
-    proxy
-        .until(|| async {
-            match kube.daemon_set("kube-system", "kube-proxy").await {
-                Ok(Some(rollout)) if rollout.is_done() => Seen::Ready(()),
-                Ok(Some(rollout)) => Seen::NotYet(format!("kube-proxy: {}", rollout.detail)),
-                Ok(None) => Seen::NotYet("kube-proxy is not installed".to_owned()),
-                Err(error) => Seen::NotYet(error.to_string()),
-            }
-        })
-        .await?;
+    let wait = context.wait(id, "kube-proxy-not-ready", what, DNS);
+    let ready = wait.until(|| async {
+        match kube.daemon_set("kube-system", "kube-proxy").await {
+            Ok(Some(rollout)) if rollout.is_done() => Seen::Ready(()),
+            Ok(Some(rollout)) => Seen::NotYet(rollout.detail),
+            Ok(None) => Seen::NotYet("it is not installed".to_owned()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        }
+    });
+    ready.await
+}
+
+/// CoreDNS as kubeadm installs it.
+pub(super) async fn install_dns(context: &Context, id: &str, host: &str) -> Result<()> {
+    let kube = context.kube().await?;
     let command = ["kubeadm", "init", "phase", "addon", "coredns", "--config", KUBEADM_CONF];
     context.world.engine.exec(host, Exec::new(command)).await?.checked()?;
     let dns = context.wait(id, "dns-not-ready", "cluster DNS did not become ready", DNS);

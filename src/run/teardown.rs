@@ -60,7 +60,6 @@ pub async fn teardown(
         };
         runner.run(&plan).await.into_result()?;
     }
-    release_engine(world, paths).await?;
     Ok(plan)
 }
 
@@ -76,9 +75,7 @@ pub async fn sweep(world: &World, paths: &Paths, cluster: &ClusterName) -> Resul
 
 /// Stops the engine's service if we started it and no cluster needs it any more.
 pub async fn release_engine(world: &World, paths: &Paths) -> Result<()> {
-    if world.engine.containers(&[labels::CLUSTER]).await?.is_empty() && paths.clusters()?.is_empty()
-    {
-        world.stop_service().await?;
-    }
-    Ok(())
+    let left = world.engine.containers(&[labels::CLUSTER]).await;
+    let idle = left.is_ok_and(|left| left.is_empty()) && paths.clusters()?.is_empty();
+    world.release(idle).await
 }

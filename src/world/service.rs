@@ -68,7 +68,7 @@ pub async fn stop(env: &Env) -> Result<bool> {
                 .because(error)
         })?,
     };
-    for file in [&recorded.socket, &files.pid] {
+    for file in [&recorded.socket, &files.pid, &files.log] {
         let _gone_already = fs::remove_file(file);
     }
     Ok(stopped == Stopped::Now)

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::host::{artefact, missing};
+use super::{Case, block_on};
 use pipe::world::env::Env;
 use pipe::world::helm::{Helm, Install};
 use pipe::world::kube::{Kube, SPEC_HASH_LABEL, Taint};
@@ -30,13 +32,14 @@ impl Drop for ControlPlane {
     }
 }
 
-fn named(variable: &str) -> Option<PathBuf> {
-    let found = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file());
-    if found.is_none() {
-        crate::skip(&format!("{variable} names no program"));
-    }
-    found
-}
+const PROGRAMS: [(&str, &str); 3] =
+    [("etcd", "etcd"), ("kubernetes", "kube-apiserver"), ("helm", "helm")];
+
+pub const CASES: [Case; 1] = [Case {
+    name: "kube_and_helm_clients_on_a_real_api_server",
+    skip: || missing(&PROGRAMS),
+    run: || block_on(works()),
+}];
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -118,13 +121,9 @@ impl ControlPlane {
     }
 }
 
-#[tokio::test]
-async fn kube_and_helm_work_on_a_real_api_server() {
-    let (Some(etcd), Some(api_server), Some(helm)) =
-        (named("PIPE_TEST_ETCD"), named("PIPE_TEST_KUBE_APISERVER"), named("PIPE_TEST_HELM"))
-    else {
-        return;
-    };
+async fn works() {
+    let [etcd, api_server, helm] =
+        PROGRAMS.map(|(recipe, name)| artefact(recipe, name).expect("checked before"));
     let plane = ControlPlane::start(&etcd, &api_server);
     let kube = plane.ready().await;
     assert!(kube.version().await.unwrap().starts_with("v1."));

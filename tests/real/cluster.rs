@@ -50,7 +50,7 @@ fn single() {
     assert_eq!(home.stream("up one").1["steps"], Value::Array(vec![]));
 
     settings_and_secrets(&home);
-    let restarted = home.json("smoke one --restart");
+    let (_, restarted) = home.stream("smoke one --restart");
     assert_eq!(restarted["passed"], true, "{restarted}");
 
     // A label is changed by changing the label, and nothing else.
@@ -209,6 +209,6 @@ fn two_at_once() {
         .collect();
     assert_eq!(names, ["one", "two"]);
     home.ok("teardown one");
-    assert_eq!(home.json("smoke two")["passed"], true, "the other cluster is untouched");
+    assert_eq!(home.stream("smoke two").1["passed"], true, "the other cluster is untouched");
     home.ok("teardown --all");
 }

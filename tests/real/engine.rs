@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use super::{Case, block_on};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use pipe::world::engine::{
@@ -172,8 +173,10 @@ async fn node(bench: &Bench) -> ContainerSpec {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_container_from_creation_to_removal() {
+pub const CASES: [Case; 1] =
+    [Case::new("engine_client_from_creation_to_removal", || block_on(from_creation_to_removal()))];
+
+async fn from_creation_to_removal() {
     let bench = Bench::new().await;
     // Whatever fails: nothing is left behind.
     let result = AssertUnwindSafe(whole_life(&bench)).catch_unwind().await;

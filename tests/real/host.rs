@@ -27,6 +27,25 @@ pub fn tool(name: &str) -> PathBuf {
     newest.unwrap_or_else(|| panic!("no {name} below {}", versions.display()))
 }
 
+/// A program that the image factory built on its way to an image.
+pub fn artefact(recipe: &str, name: &str) -> Option<PathBuf> {
+    let builds = cache().join("pipe/factory/artefacts").join(recipe);
+    let newest = std::fs::read_dir(builds).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let found = files_below(&entry.path())
+            .into_iter()
+            .find(|path| Path::new(path).file_name().is_some_and(|file| file == name))?;
+        Some((entry.metadata().ok()?.modified().ok()?, entry.path().join(found)))
+    });
+    newest.max().map(|(_, path)| path)
+}
+
+/// Condition of tests that run such programs: the images may have been pulled instead.
+pub fn missing(programs: &[(&str, &str)]) -> Option<String> {
+    let (_, name) = programs.iter().find(|(recipe, name)| artefact(recipe, name).is_none())?;
+    Some(format!("the image factory has not built {name} here"))
+}
+
 /// Podman with the flags that this host needs.
 pub fn podman<const N: usize>(arguments: [&str; N]) -> String {
     let output = Command::new(root().join("scripts/lib/podman-wrapper"))

@@ -22,6 +22,7 @@ fn each_kind() {
         "init",
         "kubeconfig",
         "label/core",
+        "proxy",
         "storage",
         "dns",
         "load/nats-2.15.2",

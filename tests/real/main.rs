@@ -36,11 +36,19 @@ impl Case {
     }
 }
 
+/// Runs an asynchronous test.
+pub fn block_on(test: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(test);
+}
+
 fn main() {
     let mut arguments = Arguments::from_args();
     // One host, two cores: clusters of two tests at once would only wait for each other.
     arguments.test_threads.get_or_insert(1);
     let mut cases = Vec::new();
+    cases.extend(engine::CASES);
+    cases.extend(nats_smoke::CASES);
+    cases.extend(api_server::CASES);
     cases.extend(cluster::CASES);
     cases.extend(interop::CASES);
     cases.extend(failure::CASES);

@@ -7,19 +7,41 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::host::podman;
+use super::{Case, block_on};
 use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
 
 /// Digits only, which NATS takes for a number unless the variable is quoted, as the chart does.
 const PASSWORD: &str = "0123456789";
 
-/// The server that `PIPE_TEST_NATS_SERVER` names, or the one in the user's cache.
-fn server_program() -> Option<PathBuf> {
-    let named = std::env::var_os("PIPE_TEST_NATS_SERVER").map(PathBuf::from);
-    let cached = || {
-        let home = PathBuf::from(std::env::var_os("HOME")?);
-        Some(home.join(".cache/pipe/tools/nats-server/v2.15.2/nats-server"))
-    };
-    named.or_else(cached).filter(|path| path.is_file())
+pub const CASES: [Case; 4] = [
+    case("smoke_passes_on_a_real_server_and_survives_its_restart", || block_on(passes())),
+    case("smoke_fails_on_a_server_that_lost_its_volume", || block_on(lost_volume())),
+    case("smoke_fails_at_once_with_wrong_credentials", || block_on(wrong_credentials())),
+    case("smoke_fails_on_a_server_of_another_component", || block_on(other_component())),
+];
+
+const fn case(name: &'static str, run: fn()) -> Case {
+    Case { name, skip: || no_server(), run }
+}
+
+/// The NATS image that was built from source: its server is static and runs on the host too.
+fn image() -> Option<String> {
+    let images = podman(["images", "--format", "{{.Repository}}:{{.Tag}}", "localhost/pipe/nats"]);
+    images.lines().next().map(str::to_owned)
+}
+
+fn no_server() -> Option<String> {
+    image().is_none().then(|| "the image factory has not built NATS here".to_owned())
+}
+
+fn server_program(folder: &Path) -> PathBuf {
+    let program = folder.join("nats-server");
+    let container = podman(["create", &image().expect("checked before")]);
+    let container = container.trim();
+    podman(["cp", &format!("{container}:/nats-server"), &program.display().to_string()]);
+    podman(["rm", container]);
+    program
 }
 
 /// A server with its store in `folder`; killed when dropped.
@@ -76,12 +98,9 @@ fn spawn(program: &Path, folder: &Path) -> Child {
         .unwrap()
 }
 
-async fn check(component: &str, password: &str, loses_data: bool) -> Option<Report> {
-    let Some(program) = server_program() else {
-        crate::skip("no nats-server; name one in PIPE_TEST_NATS_SERVER");
-        return None;
-    };
+async fn check(component: &str, password: &str, loses_data: bool) -> Report {
     let folder = tempfile::tempdir().unwrap();
+    let program = server_program(folder.path());
     let server = Server::start(&program, folder.path());
     let target = Target {
         component: component.into(),
@@ -108,36 +127,32 @@ async fn check(component: &str, password: &str, loses_data: bool) -> Option<Repo
         evidence: Box::new(|| Box::pin(async { "no cluster".into() })),
     };
     let options = Options { restart: true, within: Duration::from_secs(60) };
-    Some(smoke::run(Driver::Nats, &target, options, &surroundings).await.unwrap())
+    smoke::run(Driver::Nats, &target, options, &surroundings).await.unwrap()
 }
 
 fn failed(report: &Report) -> Vec<&str> {
     report.checks.iter().filter(|c| !c.passed).map(|c| c.name.as_str()).collect()
 }
 
-#[tokio::test]
-async fn a_real_server_passes_and_survives_a_restart() {
-    let Some(report) = check("nats", PASSWORD, false).await else { return };
+async fn passes() {
+    let report = check("nats", PASSWORD, false).await;
     assert!(report.passed, "{report}");
     assert_eq!(report.checks.len(), 12, "{report}");
 }
 
-#[tokio::test]
-async fn a_server_that_lost_its_volume_fails() {
-    let Some(report) = check("nats", PASSWORD, true).await else { return };
+async fn lost_volume() {
+    let report = check("nats", PASSWORD, true).await;
     assert_eq!(failed(&report), ["read-again", "clean-up"], "{report}");
 }
 
-#[tokio::test]
-async fn the_wrong_credentials_fail_at_once() {
-    let Some(report) = check("nats", "another", false).await else { return };
+async fn wrong_credentials() {
+    let report = check("nats", "another", false).await;
     assert_eq!(failed(&report), ["connect"], "{report}");
     assert!(report.checks[0].saw.contains("authorization violation"), "{report}");
 }
 
-#[tokio::test]
-async fn a_server_of_another_component_fails() {
-    let Some(report) = check("events", PASSWORD, false).await else { return };
+async fn other_component() {
+    let report = check("events", PASSWORD, false).await;
     assert_eq!(failed(&report), ["connect"], "{report}");
     assert!(report.checks[0].saw.contains("no pod of events"), "{report}");
 }

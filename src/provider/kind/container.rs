@@ -44,7 +44,7 @@ pub fn spec(cluster: &Cluster, node: &NodePlan, volume: &str, host: &Host) -> Co
         ipv4: Some(node.address),
         ipv6: node.address6,
         ports: publish.collect(),
-        ulimits: Ulimit::needed(host.hard_nofile, host.hard_nproc),
+        ulimits: Ulimit::needed(host),
         stop_timeout: STOP_TIMEOUT,
     }
 }
