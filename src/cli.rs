@@ -107,8 +107,8 @@ impl Cli {
             Command::Kubeconfig(args) => kubeconfig::run(app, args).await.map(|()| 0),
             Command::Kubectl(args) => kubectl::run(app, args).await,
             Command::Env(args) => env::run(app, args).await.map(|()| 0),
-            Command::Init(args) => init::run(app, args).map(|()| 0),
-            Command::Completion(args) => completion::run(app, args).map(|()| 0),
+            Command::Init(args) => init::run(app, &args).map(|()| 0),
+            Command::Completion(args) => completion::run(app, &args).map(|()| 0),
             Command::Purge(args) => purge::run(app, args).await.map(|()| 0),
         }
     }

@@ -17,6 +17,8 @@ pub mod graph;
 pub mod observed;
 pub mod reserve;
 pub mod teardown;
+#[cfg(test)]
+mod tests;
 
 pub use action::{Action, NodePlan, Publish};
 pub use observed::Observed;

@@ -94,6 +94,7 @@ impl Report {
     #[must_use = "await it, or the last lines may be lost"]
     pub fn spawn(&self, events: UnboundedReceiver<Event>) -> JoinHandle<Result<()>> {
         let report = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "the caller awaits the handle")]
         tokio::spawn(async move {
             match report.mode {
                 Mode::Human(style) => {

@@ -36,6 +36,8 @@ pub mod settings;
 pub mod smoke;
 pub mod status;
 pub mod teardown;
+#[cfg(test)]
+mod tests;
 pub mod up;
 pub mod wait;
 

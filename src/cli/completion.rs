@@ -14,7 +14,7 @@ pub struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(app: &App, args: Args) -> Result<()> {
+pub(super) fn run(app: &App, args: &Args) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "pipe", &mut script);
     app.print(&String::from_utf8_lossy(&script))

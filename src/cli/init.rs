@@ -15,7 +15,7 @@ pub struct Args {
     folder: PathBuf,
 }
 
-pub(super) fn run(app: &App, args: Args) -> Result<()> {
+pub(super) fn run(app: &App, args: &Args) -> Result<()> {
     let folder = app.env.cwd.join(&args.folder);
     let (mut written, mut kept) = (Vec::new(), Vec::new());
     for (path, content) in crate::spec::source::built_in_files() {

@@ -34,7 +34,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     }
     let kept = app.paths.kept()?;
     let total: u64 = kept.iter().map(|kept| kept.bytes).sum();
-    if kept.is_empty() && !(args.images && !images.is_empty()) {
+    if kept.is_empty() && (!args.images || images.is_empty()) {
         return app.say("there is nothing to remove");
     }
     let megabytes = total / 1_000_000;

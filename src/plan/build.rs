@@ -7,7 +7,7 @@ use super::action::{NodeChange, NodePlan, Publish, Route};
 use super::observed::{LiveNode, NodeStage, Observed};
 use super::{Action, Operation, Phase, Plan, Reservation, components};
 use crate::spec::{ImageName, NetworkMode, Node, Spec, Taint, port};
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
 
 /// When components are proven at the end of `up`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +112,6 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
         .iter()
         .filter(|node| node.control_plane)
         .all(|node| facts.get(&node.host).is_some_and(|facts| facts.stage != NodeStage::HalfMade));
-    let any_made = facts.values().any(|facts| facts.stage != NodeStage::HalfMade);
     let mut make = BTreeSet::new();
     let mut replace = Vec::new();
     for node in wanted {
@@ -133,22 +132,8 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
             replace.push(format!("node {} ({}): {reason}", node.name, node.host));
         }
     }
-    let lost_control = any_made && !control_made && replace.is_empty();
-    if lost_control || (!replace.is_empty() && !input.options.replace) {
-        if !input.options.replace {
-            let mut error = Error::new(
-                Kind::Failed,
-                "replace-needed",
-                format!("cluster {} needs nodes replaced", input.spec.cluster.name),
-            );
-            for reason in replace {
-                error = error.because(reason);
-            }
-            return Err(error.hint(format!(
-                "run `pipe up {} --replace`; what is stored on these nodes is lost",
-                input.spec.cluster.name
-            )));
-        }
+    if !replace.is_empty() && !input.options.replace {
+        return Err(replace_needed(input, replace));
     }
     // A new control plane is a new cluster: nothing registered with the old one can stay.
     let whole = wanted.iter().any(|node| node.control_plane && make.contains(&node.host));
@@ -166,6 +151,15 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
         }
     }
     Ok(make)
+}
+
+fn replace_needed(input: &Input<'_>, reasons: Vec<String>) -> Error {
+    let cluster = &input.spec.cluster.name;
+    let error = Error::failed("replace-needed", format!("cluster {cluster} needs nodes replaced"));
+    reasons
+        .into_iter()
+        .fold(error, Error::because)
+        .hint(format!("run `pipe up {cluster} --replace`; what is stored on these nodes is lost"))
 }
 
 /// Everything up to a cluster that can run pods.

@@ -108,6 +108,6 @@ mod tests {
         let now = Now::scripted(1.5);
         insta::assert_snapshot!(result(&now, "up", Some(&["a"]), None).unwrap(), @r#"{"type":"result","schema":1,"time":"2026-11-21T09:12:01.500Z","operation":"up","ok":true,"exit_code":0,"data":["a"]}"#);
         let error = Error::timed_out("node-not-ready", "node dev-worker never became ready");
-        insta::assert_snapshot!(result::<()>(&now, "up", Err(&error)).unwrap(), @r#"{"type":"result","schema":1,"time":"2026-11-21T09:12:01.500Z","operation":"up","ok":false,"exit_code":6,"error":{"kind":"timed-out","code":"node-not-ready","what":"node dev-worker never became ready","causes":[],"hints":[]}}"#);
+        insta::assert_snapshot!(result::<()>(&now, "up", None, Some(&error)).unwrap(), @r#"{"type":"result","schema":1,"time":"2026-11-21T09:12:01.500Z","operation":"up","ok":false,"exit_code":6,"error":{"kind":"timed-out","code":"node-not-ready","what":"node dev-worker never became ready","causes":[],"hints":[]}}"#);
     }
 }

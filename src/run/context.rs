@@ -168,7 +168,8 @@ impl Context {
 
     /// The lock on what clusters share, held as briefly as the caller can.
     pub async fn shared_lock(&self, operation: &str) -> Result<SharedLock> {
-        shared_lock(&self.paths, operation, &self.stop, &self.events).await
+        // Never cut short: an undo takes it after the run was stopped, and its wait is bounded.
+        shared_lock(&self.paths, operation, &CancellationToken::new(), &self.events).await
     }
 
     /// Reports of the smoke steps so far.

@@ -220,7 +220,7 @@ pub(super) async fn configure(
             Err(error) => return Seen::NotYet(error.to_string()),
         };
         match super::configure::missing(wanted, change, &node) {
-            None => return Seen::Ready(()),
+            None => Seen::Ready(()),
             Some(missing) => {
                 if let Err(error) = super::configure::apply(kube, host, wanted, change).await {
                     return Seen::NotYet(format!("{missing}: {error}"));

@@ -230,7 +230,7 @@ async fn up_in(
                 .hint("`podman ps -a` and `podman logs NODE` show why"));
         }
     }
-    Ok(outcome(environment, prepared, steps, smoke))
+    Ok(outcome(environment, &prepared, steps, smoke))
 }
 
 /// Runs one plan, with evidence and undo if it fails.
@@ -388,7 +388,7 @@ fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Resul
 
 fn outcome(
     environment: &Environment<'_>,
-    prepared: Prepared,
+    prepared: &Prepared,
     steps: Vec<(String, f64)>,
     smoke: Vec<crate::smoke::Report>,
 ) -> Up {

@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 
 /// An IPv4 range: `10.244.0.0/16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
+pub(super) struct Cidr {
     first: u32,
     prefix: u32,
 }
 
 impl Cidr {
     /// Parses `ADDRESS/PREFIX`; the address must be the first of the range, and one that hosts use.
-    pub fn parse(text: &str) -> Result<Cidr, String> {
+    pub(super) fn parse(text: &str) -> Result<Cidr, String> {
         let not_a_range = || format!("{text:?} is not an IPv4 range");
         let (address, prefix) = text.split_once('/').ok_or_else(not_a_range)?;
         let address: Ipv4Addr = address.parse().map_err(|_| not_a_range())?;
@@ -43,12 +43,12 @@ impl Cidr {
     }
 
     /// Length of the network part, in bits.
-    pub fn prefix(self) -> u32 {
+    pub(super) fn prefix(self) -> u32 {
         self.prefix
     }
 
     /// Whether both hold one address or more in common.
-    pub fn overlaps(self, other: Cidr) -> bool {
+    pub(super) fn overlaps(self, other: Cidr) -> bool {
         let common = mask(self.prefix.min(other.prefix));
         self.first & common == other.first & common
     }

@@ -116,7 +116,7 @@ fn read_nodes<'a>(fields: &Fields<'a>, host_arch: Arch) -> Vec<NodeFile<'a>> {
     let mut control_planes = entries.iter().filter(|entry| entry.control_plane);
     match control_planes.next() {
         None if !unread => {
-            list.problem("no node is the control plane", "add controlPlane: true to one")
+            list.problem("no node is the control plane", "add controlPlane: true to one");
         }
         Some(first) if first.count > 1 => {
             first

@@ -2,7 +2,7 @@
 
 /// Indices so that each comes after what it needs, and else as early as it stands; `needs` holds for
 /// each thing the indices of others. The error is a circle, its first member repeated at the end.
-pub fn after_needs(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+pub(super) fn after_needs(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut order = Vec::new();
     let is_due = |index: &usize, order: &[usize]| {
         let mut own = needs.get(*index).into_iter().flatten();

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+#[expect(clippy::disallowed_types, reason = "this is the one place that starts programs")]
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -168,8 +169,8 @@ impl Program {
 
         match ended {
             Ended::Itself(Ok(status)) if status.success() => Ok(output),
-            Ended::Itself(Ok(status)) => Err(self.failed(describe(status), &output)),
-            Ended::Itself(Err(error)) => Err(self.failed(error.to_string(), &output)),
+            Ended::Itself(Ok(status)) => Err(self.failed(&describe(status), &output)),
+            Ended::Itself(Err(error)) => Err(self.failed(&error.to_string(), &output)),
             Ended::Cancelled => Err(Error::interrupted()),
             Ended::TooLate => {
                 let what = format!("`{}` did not end in {:?}", self.command_line(), self.deadline);
@@ -204,6 +205,7 @@ impl Program {
         command.process_group(0).spawn().map_err(|error| self.unstartable(error))
     }
 
+    #[expect(clippy::disallowed_types, reason = "this is the one place that starts programs")]
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(&self.vars).current_dir(&self.cwd);
@@ -215,7 +217,7 @@ impl Program {
         Error::host("program-unstartable", what).because(error)
     }
 
-    fn failed(&self, how: String, output: &Output) -> Error {
+    fn failed(&self, how: &str, output: &Output) -> Error {
         Error::failed("program-failed", format!("`{}` {how}", self.command_line()))
             .because(tail(output))
     }

@@ -1,5 +1,7 @@
 //! What an engine call can end in, by HTTP status.
 
+use std::fmt;
+
 use crate::{Error, Kind};
 
 /// The class of an engine failure. Callers match on this, never on a message.
@@ -38,7 +40,7 @@ pub type EngineResult<T> = std::result::Result<T, EngineError>;
 
 impl EngineError {
     /// A failure of `action`.
-    pub fn new(fault: Fault, action: impl Into<String>, message: impl ToString) -> EngineError {
+    pub fn new(fault: Fault, action: impl Into<String>, message: impl fmt::Display) -> EngineError {
         EngineError { fault, action: action.into(), message: message.to_string() }
     }
 

@@ -1,0 +1,293 @@
+//! The policy, as snapshots and as properties over many worlds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::action::{Action, NodeChange};
+use super::build::{Input, Options, SmokeWhen, build};
+use super::components::release_hash;
+use super::observed::{
+    Applied, ImageFacts, Live, LiveNode, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
+};
+use super::reserve::{NodeAddress, Reservation};
+use super::teardown::teardown;
+use super::{Phase, Plan};
+use crate::spec::source::Sources;
+use crate::spec::{Arch, ImageName, NetworkMode, Spec};
+
+/// A spec, what is there, and everything between.
+struct World {
+    spec: Spec,
+    observed: Observed,
+    reservation: Reservation,
+    node_image: ImageName,
+    charts: BTreeMap<String, String>,
+    options: Options,
+}
+
+impl World {
+    /// Nothing is there but the images.
+    fn new(cluster: &str, mode: NetworkMode) -> World {
+        let sources = Sources::built_in();
+        let mut spec =
+            crate::spec::load(&sources, cluster, Some("quickstart"), Arch::Amd64).unwrap();
+        spec.cluster.network = mode;
+        let mut reservation = Reservation::new("kind", "10.89.0.0/24", None, 40001);
+        for (index, node) in (0u8..).zip(&spec.cluster.nodes) {
+            let address = Ipv4Addr::new(10, 89, 0, 200 + index);
+            let pod_cidr = format!("10.244.{index}.0/24");
+            let reserved = NodeAddress { address, address6: None, pod_cidr };
+            reservation.nodes.insert(node.host.clone(), reserved);
+        }
+        reservation.ports.insert("nats-client".to_owned(), 4222);
+        let node_image = ImageName::parse("docker.io/kindest/node:v1.36.3").unwrap();
+        let mut observed = Observed::default();
+        let components = spec.profile.components.iter();
+        let images = components.flat_map(|component| component.definition.images.clone());
+        for image in images.chain([node_image.clone()]) {
+            let facts =
+                ImageFacts { reference: image.to_string(), id: "1".to_owned(), built: false };
+            observed.images.insert(image.to_string(), facts);
+        }
+        let charts = BTreeMap::from([("nats".to_owned(), "d1".to_owned())]);
+        World { spec, observed, reservation, node_image, charts, options: Options::default() }
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input {
+            spec: &self.spec,
+            observed: &self.observed,
+            reservation: &self.reservation,
+            node_image: &self.node_image,
+            charts: &self.charts,
+            options: self.options,
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        build(&self.input()).unwrap()
+    }
+
+    /// What a run of the whole plan leaves behind.
+    fn after(mut self) -> World {
+        let mut live = Live { storage: true, dns: true, ..Live::default() };
+        let bundled = self.spec.cluster.network == NetworkMode::Bundled;
+        for node in &self.spec.cluster.nodes {
+            let facts = NodeFacts {
+                stage: NodeStage::Running,
+                spec_hash: node.container_hash(&self.spec.cluster),
+                control_plane: node.control_plane,
+                image: self.node_image.to_string(),
+            };
+            self.observed.nodes.insert(node.host.clone(), facts);
+            let applied = Applied {
+                labels: node.labels.keys().cloned().collect(),
+                taints: node.taints.clone(),
+                resources: node.resources.keys().cloned().collect(),
+            };
+            let cidr = self.reservation.nodes.get(&node.host).map(|node| node.pod_cidr.clone());
+            let found = LiveNode {
+                labels: node.labels.clone(),
+                taints: node.taints.clone(),
+                ready: true,
+                capacity: node.resources.clone(),
+                pod_cidr: if bundled { Some("10.244.9.0/24".to_owned()) } else { cidr },
+                applied,
+            };
+            live.nodes.insert(node.host.clone(), found);
+            let images = self.spec.profile.components.iter();
+            let names =
+                images.flat_map(|c| c.definition.images.iter().map(|i| i.tagged().to_owned()));
+            live.node_images.insert(node.host.clone(), names.collect());
+        }
+        for component in &self.spec.profile.components {
+            let facts = ReleaseFacts {
+                namespace: component.namespace.clone(),
+                status: "deployed".to_owned(),
+                hash: Some(release_hash(&self.input(), component)),
+            };
+            live.releases.insert(component.name.to_string(), facts);
+            live.ready.insert(component.name.clone());
+            live.secrets.insert(component.name.clone());
+        }
+        self.observed.live = Some(live);
+        self.observed.kubeconfig = true;
+        self.observed.network = Some(NetworkFacts { ours: true, others: false });
+        self
+    }
+
+    fn live(&mut self) -> &mut Live {
+        self.observed.live.as_mut().unwrap()
+    }
+}
+
+fn ids(plan: &Plan) -> Vec<&str> {
+    plan.steps.iter().map(|step| step.id.as_str()).collect()
+}
+
+#[test]
+fn dev_from_nothing() {
+    insta::assert_snapshot!(World::new("dev", NetworkMode::Static).plan().to_text());
+}
+
+#[test]
+fn single_as_dot() {
+    insta::assert_snapshot!(World::new("single", NetworkMode::Bundled).plan().to_dot());
+}
+
+#[test]
+fn what_matches_plans_nothing() {
+    for cluster in ["dev", "single", "ci"] {
+        for mode in [NetworkMode::Static, NetworkMode::Bundled] {
+            let plan = World::new(cluster, mode).after().plan();
+            assert!(plan.is_empty(), "{cluster}: {}", plan.to_text());
+        }
+    }
+}
+
+#[test]
+fn a_label_that_was_dropped_is_removed_and_foreign_ones_stay() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    let live = world.live().nodes.get_mut("dev-worker").unwrap();
+    live.labels.insert("mine".to_owned(), "1".to_owned());
+    live.labels.insert("old".to_owned(), "1".to_owned());
+    live.applied.labels.insert("old".to_owned());
+    live.labels.insert("zone".to_owned(), "wrong".to_owned());
+    let plan = world.plan();
+    assert_eq!(ids(&plan), ["label/edge"]);
+    let Action::ConfigureNode { change, .. } = &plan.steps[0].action else { panic!("{plan:?}") };
+    assert_eq!(change.remove_labels, ["old"]);
+    assert_eq!(change.set_labels, BTreeMap::from([("zone".to_owned(), "b".to_owned())]));
+}
+
+#[test]
+fn capacity_that_kubelet_zeroed_is_set_again() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    world.live().nodes.get_mut("dev-worker2").unwrap().capacity.clear();
+    let plan = world.plan();
+    let Action::ConfigureNode { change, .. } = &plan.steps[0].action else { panic!("{plan:?}") };
+    let capacity = BTreeMap::from([("nvidia.com/gpu".to_owned(), 2)]);
+    assert_eq!(*change, NodeChange { capacity, ..NodeChange::default() });
+}
+
+#[test]
+fn changed_values_upgrade_one_release_and_prove_it() {
+    let mut world = World::new("single", NetworkMode::Static).after();
+    world.spec.profile.components[0].values = serde_json::json!({"goMemLimit": "100MiB"});
+    assert_eq!(
+        ids(&world.plan()),
+        ["prepare/nats", "helm", "install/nats", "ready/nats", "smoke/nats"]
+    );
+    world.options.smoke = SmokeWhen::Never;
+    assert!(!ids(&world.plan()).contains(&"smoke/nats"));
+}
+
+#[test]
+fn stopped_nodes_are_started_in_order_and_nothing_else_is_done() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    for facts in world.observed.nodes.values_mut() {
+        facts.stage = NodeStage::Stopped;
+    }
+    world.observed.live = None;
+    insta::assert_snapshot!(world.plan().to_text(), @r"
+    up dev: 7 steps
+      start/core  start node dev-control-plane
+      api         wait for the API server  <- start/core
+      start/edge  start node dev-worker  <- api
+      start/gpu   start node dev-worker2  <- api
+      ready/core  wait for node dev-control-plane to be Ready  <- api, start/core
+      ready/edge  wait for node dev-worker to be Ready  <- api, start/edge
+      ready/gpu   wait for node dev-worker2 to be Ready  <- api, start/gpu
+    ");
+}
+
+#[test]
+fn a_half_made_worker_is_remade_and_a_lost_control_plane_wants_consent() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    world.observed.nodes.get_mut("dev-worker").unwrap().stage = NodeStage::HalfMade;
+    let plan = world.plan();
+    assert!(ids(&plan).starts_with(&["remove/dev-worker", "create/edge"]), "{}", plan.to_text());
+    assert!(!ids(&plan).contains(&"init"), "{}", plan.to_text());
+
+    world.observed.nodes.remove("dev-control-plane");
+    world.observed.live = None;
+    let error = build(&world.input()).unwrap_err();
+    assert_eq!(error.code, "replace-needed");
+    assert!(error.hints[0].contains("--replace"), "{error:?}");
+    world.options.replace = true;
+    let plan = world.plan();
+    assert!(ids(&plan).contains(&"init") && ids(&plan).contains(&"remove/dev-worker2"));
+}
+
+#[test]
+fn a_component_that_left_the_profile_is_named_and_pruned_when_asked() {
+    let mut world = World::new("single", NetworkMode::Static).after();
+    world.spec.profile.components.clear();
+    assert!(world.plan().is_empty());
+    assert!(world.plan().notes[0].contains("--prune"), "{:?}", world.plan().notes);
+    world.options.prune = true;
+    assert_eq!(ids(&world.plan()), ["uninstall/nats"]);
+}
+
+#[test]
+fn teardown_removes_what_is_there_and_state_last() {
+    let world = World::new("dev", NetworkMode::Static).after();
+    let plan = teardown(&world.spec.cluster.name, &world.observed, "kind", true);
+    insta::assert_snapshot!(plan.to_text(), @r"
+    teardown dev: 7 steps
+      remove/dev-control-plane  remove node dev-control-plane
+      remove/dev-worker         remove node dev-worker
+      remove/dev-worker2        remove node dev-worker2
+      volumes                   remove volumes  <- remove/dev-control-plane, remove/dev-worker, remove/dev-worker2
+      kubeconfig                remove kubeconfig entries
+      network                   remove network kind  <- remove/dev-control-plane, remove/dev-worker, remove/dev-worker2
+      state                     remove state  <- kubeconfig, network, remove/dev-control-plane, remove/dev-worker, remove/dev-worker2, volumes
+    ");
+    let nothing = teardown(&world.spec.cluster.name, &Observed::default(), "kind", false);
+    assert!(nothing.is_empty());
+}
+
+proptest! {
+    /// Whatever part of a cluster is missing or broken: every need is in the plan and stands before
+    /// the step that has it, ids are unique, and no phase waits for a later one.
+    #[test]
+    fn every_plan_is_in_order(
+        stages in proptest::collection::vec(0_usize..4, 3),
+        live in any::<bool>(), dns in any::<bool>(), storage in any::<bool>(),
+        release in any::<bool>(), ready in any::<bool>(), prune in any::<bool>(),
+    ) {
+        let mut world = World::new("dev", NetworkMode::Bundled).after();
+        world.options = Options { replace: true, prune, ..Options::default() };
+        let hosts: Vec<String> = world.observed.nodes.keys().cloned().collect();
+        for (host, stage) in hosts.iter().zip(stages) {
+            let facts = world.observed.nodes.get_mut(host).unwrap();
+            match stage {
+                0 => { world.observed.nodes.remove(host); }
+                1 => facts.stage = NodeStage::HalfMade,
+                2 => facts.stage = NodeStage::Stopped,
+                _ => {}
+            }
+        }
+        let found = world.live();
+        found.dns = dns;
+        found.storage = storage;
+        if !release { found.releases.clear(); }
+        if !ready { found.ready.clear(); }
+        if !live { world.observed.live = None; }
+        let plan = world.plan();
+        let mut seen: BTreeMap<&str, Phase> = BTreeMap::new();
+        for step in &plan.steps {
+            for need in &step.needs {
+                let before = seen.get(need.as_str());
+                prop_assert!(before.is_some_and(|phase| *phase <= step.phase), "{}", plan.to_text());
+            }
+            prop_assert!(seen.insert(&step.id, step.phase).is_none(), "{} twice", step.id);
+        }
+        let removed: BTreeSet<&str> = seen.keys().filter_map(|id| id.strip_prefix("remove/")).collect();
+        for host in removed {
+            prop_assert!(world.observed.nodes.contains_key(host));
+        }
+    }
+}
