@@ -44,6 +44,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Print JSON: one document, or JSON lines where the output is a stream
     #[arg(long, global = true)]

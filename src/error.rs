@@ -45,8 +45,8 @@ impl Kind {
 
 /// A failure with everything a user needs to act on it.
 ///
-/// `what` is a lower-case fragment that fits after "failed to"-less prose: `node dev-worker never
-/// became ready`. Causes go from near to far; hints are imperative sentences.
+/// `what` is a lower-case fragment that says what did not happen: `node dev-worker did not become
+/// Ready within 180 s`. Causes go from near to far; hints are imperative sentences.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Error {
     /// The class, which decides the exit code.

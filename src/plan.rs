@@ -1,7 +1,6 @@
 //! A [`Plan`] is data: what will be done, in which order, and why it is safe to do at once.
 //!
-//! `build` turns a `Spec` and what was [`observed`] into a plan, `teardown` and `start` do the same
-//! for their commands; nothing here does I/O, so a plan can be printed, compared and tested.
+//! `build` turns a `Spec` and what was [`observed`] into a plan, `teardown` what is there alone; nothing here does I/O, so a plan can be printed, compared and tested.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +13,7 @@ pub mod action;
 pub mod build;
 pub mod components;
 pub mod graph;
+pub mod input;
 pub mod observed;
 pub mod reserve;
 pub mod teardown;
@@ -87,16 +87,19 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What the user should know although nothing is done about it.
     pub notes: Vec<String>,
+    /// Whether what else differs can only be seen, and so planned, after this.
+    pub more: bool,
 }
 
 impl Plan {
     /// A plan without steps.
     pub fn new(operation: Operation, cluster: ClusterName) -> Plan {
-        Plan { operation, cluster, steps: Vec::new(), notes: Vec::new() }
+        Plan { operation, cluster, steps: Vec::new(), notes: Vec::new(), more: false }
     }
 
     /// Appends a step. Needs that are not in the plan are dropped: what they stand for is already
-    /// true, so nothing has to be waited for. This also makes the order valid by construction.
+    /// true, so nothing has to be waited for. So are needs of needs. The order is valid by
+    /// construction.
     pub fn add<'a>(
         &mut self,
         id: impl Into<StepId>,
@@ -104,13 +107,30 @@ impl Plan {
         needs: impl IntoIterator<Item = &'a str>,
         action: Action,
     ) {
-        let needs = needs
-            .into_iter()
-            .filter(|need| self.steps.iter().any(|step| step.id == *need))
-            .map(str::to_owned)
-            .collect();
+        let known: BTreeSet<&str> =
+            needs.into_iter().filter(|id| self.step(id).is_some()).collect();
+        let mut implied = BTreeSet::new();
+        for need in &known {
+            self.ancestors(need, &mut implied);
+        }
+        let needs = known.difference(&implied).map(|id| (*id).to_owned()).collect();
         let title = action.title();
         self.steps.push(Step { id: id.into(), title, phase, needs, action });
+    }
+
+    /// The step called `id`.
+    pub fn step(&self, id: &str) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id == id)
+    }
+
+    /// Everything that must be done before the step `id`.
+    fn ancestors<'a>(&'a self, id: &str, found: &mut BTreeSet<&'a str>) {
+        let Some(step) = self.step(id) else { return };
+        for need in &step.needs {
+            if found.insert(need) {
+                self.ancestors(need, found);
+            }
+        }
     }
 
     /// Whether there is nothing to do.

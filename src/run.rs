@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{Action, Operation, Phase, Plan, Step, StepId};
 use crate::report::{Event, Events, Outcome};
+use crate::spec::ComponentName;
 use crate::state::journal::{Entry, Journal, RunOutcome};
 use crate::{Error, Kind, Result};
 
@@ -24,11 +25,13 @@ pub mod components;
 pub mod configure;
 pub mod context;
 pub mod evidence;
+pub mod fit;
 pub mod images;
 mod nodes;
 pub mod observe;
 mod perform;
 mod platform;
+pub mod prepare;
 pub mod prove;
 mod removal;
 pub mod reserve;
@@ -235,6 +238,11 @@ impl<P: Perform> Runner<P> {
                 progress.done.insert(&step.id);
                 finished.done.push((id.clone(), seconds));
                 self.note(Entry::Done { step: id.clone() });
+                if let Action::UninstallRelease { release, .. } = &step.action
+                    && let Ok(component) = ComponentName::parse(release)
+                {
+                    self.note(Entry::ComponentRemoved { component });
+                }
                 self.events.send(Event::StepFinished { id, seconds, outcome: Outcome::Done });
             }
             // A wait that was cut short because of another failure is not a failure of its own.
@@ -310,7 +318,7 @@ fn undo_order<'a>(progress: &Progress<'a>) -> Vec<&'a Step> {
     }
     let never_ready = |step: &&Step| match &step.action {
         Action::InstallRelease { component, first: true, .. } => {
-            !progress.done.contains(format!("ready/{}", component.name).as_str())
+            !progress.done.contains(format!("serve/{}", component.name).as_str())
         }
         _ => false,
     };

@@ -96,6 +96,18 @@ pub enum NetworkMode {
     None,
 }
 
+impl NetworkMode {
+    /// As files and labels write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NetworkMode::Auto => "auto",
+            NetworkMode::Bundled => "bundled",
+            NetworkMode::Static => "static",
+            NetworkMode::None => "none",
+        }
+    }
+}
+
 /// One node, expanded (`count` is already unrolled) and with its final labels and taints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Node {

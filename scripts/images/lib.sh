@@ -78,7 +78,7 @@ make_artefact() {
 
   log=$LOGS/$name.log part=$WORK/$name
   start=$(date +%s)
-  say "$name: building (log: $log)"
+  say "$name: building, about $(recipe_get "$name" minutes) min (log: $log)"
   as_root rm -rf "$part"
   mkdir -p "$part/out"
   # A process of its own, so that `set -e` holds inside the recipe.

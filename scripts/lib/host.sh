@@ -83,6 +83,14 @@ host_engine_packages() {
   case $(podman --version 2>/dev/null) in
     'podman version '[5-9]*) host_require_packages passt ;;
   esac
+  [ -n "${HOST_DRY_RUN:-}" ] || host_engine_works
+}
+
+# Said now, not after twenty minutes of building. The very first call of a Podman also warns about networks of the kind
+# that it then does not choose; nobody needs to read that.
+host_engine_works() {
+  local answer
+  answer=$(engine info 2>&1) || die "podman does not work here: $(tail -n 1 <<<"$answer")" "see for yourself: podman info"
 }
 
 # What the image factory compiles and packs with.
@@ -114,7 +122,9 @@ host_ensure_rust() {
     installer=$(mktemp)
     if ! curl -fsSL --proto '=https' --tlsv1.2 --retry 3 -o "$installer" https://sh.rustup.rs; then
       rm -f "$installer"
-      die "https://sh.rustup.rs could not be reached" "install Rust $RUST_MINIMUM or newer by hand (rustup or your distribution), then run this again"
+      die "https://sh.rustup.rs could not be reached" \
+        "behind a mirror, set RUSTUP_DIST_SERVER and install rustup by hand; or put a cargo of at least $RUST_MINIMUM on PATH (Debian's own is older)" \
+        "then run this again: it does only what is left"
     fi
     sh "$installer" -y --no-modify-path --profile minimal --component rustfmt --component clippy >&2 ||
       die "rustup could not install Rust" "its message is above"

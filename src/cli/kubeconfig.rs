@@ -2,7 +2,8 @@
 
 use super::app::App;
 use super::cluster_name;
-use crate::{Error, Result};
+use crate::Result;
+use crate::run::status::no_cluster;
 
 /// Print a cluster's kubeconfig
 ///
@@ -21,11 +22,8 @@ pub struct Args {
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let cluster = cluster_name(&args.cluster)?;
     let path = app.paths.cluster(&cluster).kubeconfig();
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Error::failed("no-cluster", format!("there is no cluster {cluster}"))
-            .because(format!("{}: {error}", path.display()))
-            .hint(format!("`pipe list` shows clusters; `pipe up {cluster}` makes this one"))
-    })?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| no_cluster(&cluster).because(format!("{}: {error}", path.display())))?;
     let shown = path.display().to_string();
     let document = serde_json::json!({"cluster": cluster, "path": shown, "kubeconfig": text});
     app.show(&document, || if args.path { format!("{shown}\n") } else { text })

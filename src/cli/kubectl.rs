@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use super::app::App;
 use super::cluster_name;
+use crate::Result;
+use crate::run::status::no_cluster;
 use crate::world::process::Program;
 use crate::world::tool::Tool;
-use crate::{Error, Result};
 
 /// Run kubectl against a cluster
 ///
@@ -26,8 +27,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
     let cluster = cluster_name(&args.cluster)?;
     let kubeconfig = app.paths.cluster(&cluster).kubeconfig();
     if !kubeconfig.exists() {
-        return Err(Error::failed("no-cluster", format!("there is no cluster {cluster}"))
-            .hint(format!("`pipe list` shows clusters; `pipe up {cluster}` makes this one")));
+        return Err(no_cluster(&cluster));
     }
     let kubectl = Tool::kubectl().find_or_fetch(&app.env).await?;
     Program::new(&kubectl.path, &app.env)

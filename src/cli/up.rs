@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
 use super::app::App;
 use super::cluster_name;
-use crate::plan::build::{Options, SmokeWhen};
+use crate::plan::input::{Options, SmokeWhen};
 use crate::run::context::KubeconfigChoice;
 use crate::run::up::{self, Request, Up};
 use crate::{Error, Result};
@@ -80,12 +78,6 @@ impl Choices {
     }
 }
 
-#[derive(Serialize)]
-struct Outcome<'a> {
-    #[serde(flatten)]
-    up: &'a Up,
-}
-
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let request = args.choices.request(&args.cluster)?;
     let (events, printed) = app.events();
@@ -113,7 +105,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         printed?;
     }
     summary(app, &up)?;
-    app.report.result("up", Ok(&Outcome { up: &up }))
+    app.report.result("up", Ok(&up))
 }
 
 /// What a person wants to know next.
@@ -123,14 +115,13 @@ fn summary(app: &App, up: &Up) -> Result<()> {
     for component in &up.components {
         let addresses: Vec<String> =
             component.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
-        let state = match &component.skipped {
-            Some(why) => format!("skipped: {why}"),
-            None => addresses.join(", "),
-        };
-        app.say(&format!("{} {state}", component.name))?;
+        if component.skipped.is_none() {
+            app.say(&format!("{} is ready: {}", component.name, addresses.join(", ")))?;
+        }
     }
     for skipped in up.components.iter().filter(|component| component.skipped.is_some()) {
-        app.say(&format!("component {} is NOT ready: it was skipped", skipped.name))?;
+        let why = skipped.skipped.as_deref().unwrap_or_default();
+        app.say(&format!("{} is NOT ready, it was skipped: {why}", skipped.name))?;
     }
     app.say(&format!("connect: eval \"$(pipe env {0})\"; remove: pipe teardown {0}", up.cluster))
 }

@@ -95,11 +95,15 @@ pub enum Action {
         /// IPv6 subnet, where the kernel has IPv6.
         subnet6: Option<String>,
     },
-    /// Remove a node container and its volume: half made, or replaced on request.
+    /// Remove a node container and its volume: half made, replaced on request, or no longer wanted.
     RemoveNode {
         /// Container.
         host: String,
+        /// Whether the API server stays, and must forget the node too.
+        registered: bool,
     },
+    /// Tell a running node how to reach the pods of a new one.
+    UpdateRoutes(Box<NodePlan>),
     /// Make and start a node container.
     CreateNode(Box<NodePlan>),
     /// Start a stopped node container.
@@ -150,11 +154,13 @@ pub enum Action {
     },
     /// Wait until kube-proxy has programmed every node: pods that dial the API before it hang.
     AwaitProxy,
-    /// Install CoreDNS and wait for it.
+    /// Install CoreDNS.
     InstallDns {
         /// Control plane container.
         host: String,
     },
+    /// Wait until CoreDNS serves.
+    AwaitDns,
     /// Copy an image from the engine's store into nodes.
     LoadImage {
         /// Name that pods use.
@@ -227,7 +233,8 @@ impl Action {
         match self {
             Action::PullImage { image } => format!("pull {image}"),
             Action::CreateNetwork { name, subnet, .. } => format!("create network {name} {subnet}"),
-            Action::RemoveNode { host } => format!("remove node {host}"),
+            Action::UpdateRoutes(node) => format!("update pod routes of node {}", node.node.host),
+            Action::RemoveNode { host, .. } => format!("remove node {host}"),
             Action::CreateNode(node) => {
                 format!("create node {} ({})", node.node.name, node.node.host)
             }
@@ -242,6 +249,7 @@ impl Action {
             Action::AwaitNode { host } => format!("wait for node {host} to be Ready"),
             Action::InstallStorage { .. } => "install storage classes".to_owned(),
             Action::AwaitProxy => "wait for service addresses (kube-proxy)".to_owned(),
+            Action::AwaitDns => "wait for cluster DNS".to_owned(),
             Action::InstallDns { .. } => "install cluster DNS".to_owned(),
             Action::LoadImage { image, hosts } => {
                 format!("load {image} into {} node{}", hosts.len(), plural(hosts.len()))

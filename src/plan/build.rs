@@ -4,59 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{NodeChange, NodePlan, Publish, Route};
-use super::observed::{LiveNode, NodeStage, Observed};
-use super::{Action, Operation, Phase, Plan, Reservation, components};
-use crate::spec::{ImageName, NetworkMode, Node, Spec, Taint, port};
+use super::input::Input;
+use super::observed::{Live, LiveNode, NodeStage};
+use super::{Action, Operation, Phase, Plan, components};
+use crate::spec::{NetworkMode, Node, Taint, port};
 use crate::{Error, Result};
-
-/// When components are proven at the end of `up`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SmokeWhen {
-    /// Those that this run changed.
-    #[default]
-    Changed,
-    /// Every one.
-    Always,
-    /// None.
-    Never,
-}
-
-/// What the user chose on the command line.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// Nodes may be replaced.
-    pub replace: bool,
-    /// Components and nodes that the files no longer name are removed.
-    pub prune: bool,
-    /// Volumes of pruned components go too.
-    pub delete_data: bool,
-    /// Smoke checks.
-    pub smoke: SmokeWhen,
-}
-
-/// Everything a plan is made from.
-pub struct Input<'a> {
-    /// What is wanted.
-    pub spec: &'a Spec,
-    /// What is there.
-    pub observed: &'a Observed,
-    /// Addresses and ports of this cluster.
-    pub reservation: &'a Reservation,
-    /// Upstream name of the node image.
-    pub node_image: &'a ImageName,
-    /// Digest of each component's chart folder.
-    pub charts: &'a BTreeMap<String, String>,
-    /// The user's choices.
-    pub options: Options,
-}
 
 /// The plan that brings what is there to what is wanted.
 ///
 /// # Errors
 /// A node would have to be replaced and `--replace` was not given.
 pub fn build(input: &Input<'_>) -> Result<Plan> {
-    if input.observed.nodes.values().any(|n| n.stage == NodeStage::Stopped) {
-        return Ok(start(input));
+    if let Some(plan) = wake(input) {
+        return Ok(plan);
     }
     let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
     let fresh = nodes_to_make(input, &mut plan)?;
@@ -65,43 +25,46 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// A plan of its own for stopped containers: this is how a reboot heals. What else differs is seen
-/// by the next plan, because nothing can be asked of a cluster that does not run.
-fn start(input: &Input<'_>) -> Plan {
-    let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
+/// A plan of its own for a cluster that was made and cannot be asked now: containers are stopped, or
+/// its kubeconfig is gone. This is how a reboot heals. What else differs is seen by the next plan.
+fn wake(input: &Input<'_>) -> Option<Plan> {
     let facts = &input.observed.nodes;
+    let is = |node: &Node, stage| facts.get(&node.host).is_some_and(|facts| facts.stage == stage);
     let (control, workers): (Vec<_>, Vec<_>) =
         input.spec.cluster.nodes.iter().partition(|node| node.control_plane);
-    let stopped =
-        |node: &Node| facts.get(&node.host).is_some_and(|facts| facts.stage == NodeStage::Stopped);
-    for node in control.iter().filter(|node| stopped(node)) {
-        let host = node.host.clone();
-        plan.add(format!("start/{}", node.name), Phase::Component, [], Action::StartNode { host });
+    let made = |node: &&Node| is(node, NodeStage::Stopped) || is(node, NodeStage::Running);
+    let any_stopped = facts.values().any(|facts| facts.stage == NodeStage::Stopped);
+    if !control.iter().all(made) || (input.observed.live.is_some() && !any_stopped) {
+        return None;
+    }
+    let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
+    plan.more = true;
+    let start = |plan: &mut Plan, node: &Node, needs: &[&str]| {
+        if is(node, NodeStage::Stopped) {
+            let action = Action::StartNode { host: node.host.clone() };
+            let id = format!("start/{}", node.name);
+            plan.add(id, Phase::Component, needs.iter().copied(), action);
+        }
+    };
+    for node in &control {
+        start(&mut plan, node, &[]);
     }
     let started = plan.ids("start/");
-    plan.add("api", Phase::Component, started.iter().map(String::as_str), Action::AwaitApi);
-    for node in workers.iter().filter(|node| stopped(node)) {
-        let host = node.host.clone();
-        plan.add(
-            format!("start/{}", node.name),
-            Phase::Component,
-            ["api"],
-            Action::StartNode { host },
-        );
+    let started = || started.iter().map(String::as_str);
+    if !input.observed.kubeconfig {
+        plan.add("kubeconfig", Phase::Component, started(), Action::WriteKubeconfig);
     }
-    for node in &input.spec.cluster.nodes {
-        if facts.get(&node.host).is_some_and(|facts| facts.stage != NodeStage::HalfMade) {
-            let own = format!("start/{}", node.name);
-            let action = Action::AwaitNode { host: node.host.clone() };
-            plan.add(
-                format!("ready/{}", node.name),
-                Phase::Component,
-                ["api", own.as_str()],
-                action,
-            );
-        }
+    let needs = started().chain(["kubeconfig"]);
+    plan.add("api", Phase::Component, needs, Action::AwaitApi);
+    for node in &workers {
+        start(&mut plan, node, &["api"]);
     }
-    plan
+    for node in input.spec.cluster.nodes.iter().filter(made) {
+        let own = format!("start/{}", node.name);
+        let action = Action::AwaitNode { host: node.host.clone() };
+        plan.add(format!("ready/{}", node.name), Phase::Component, ["api", own.as_str()], action);
+    }
+    Some(plan)
 }
 
 /// Containers to make, after adding steps that remove what stands in their place.
@@ -144,7 +107,8 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
     for host in facts.keys() {
         if make.contains(host) || (!names.contains(host.as_str()) && (whole || input.options.prune))
         {
-            let action = Action::RemoveNode { host: host.clone() };
+            let registered = !whole && input.observed.live.is_some();
+            let action = Action::RemoveNode { host: host.clone(), registered };
             plan.add(format!("remove/{host}"), Phase::Cluster, [], action);
         } else if !names.contains(host.as_str()) {
             plan.notes.push(format!("node {host} is no longer in the file; --prune removes it"));
@@ -174,19 +138,24 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
             let action = Action::PullImage { image: input.node_image.clone() };
             plan.add("image/node", Phase::Cluster, [], action);
         }
+        // An image that cannot be had is known before anything is made.
+        components::pull_images(input, plan);
         if input.observed.network.is_none() {
             let action = Action::CreateNetwork {
                 name: input.reservation.network.clone(),
                 subnet: input.reservation.subnet.clone(),
                 subnet6: input.reservation.subnet6.clone(),
             };
-            plan.add("network", Phase::Cluster, [], action);
+            let pulls = plan.ids("image/");
+            plan.add("network", Phase::Cluster, pulls.iter().map(String::as_str), action);
         }
     }
     let removed = plan.ids("remove/");
     for node in cluster.nodes.iter().filter(|node| fresh.contains(&node.host)) {
         let Some(node_plan) = node_plan(input, node) else { continue };
-        let needs = ["image/node", "network"].into_iter().chain(removed.iter().map(String::as_str));
+        let pulls = plan.ids("image/");
+        let before = pulls.iter().chain(&removed).map(String::as_str);
+        let needs: Vec<&str> = ["network"].into_iter().chain(before).collect();
         let create = format!("create/{}", node.name);
         plan.add(&create, Phase::Cluster, needs, Action::CreateNode(Box::new(node_plan)));
         let action = Action::AwaitBoot { host: node.host.clone() };
@@ -196,15 +165,13 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     if new_cluster {
         let action = Action::InitControlPlane { host: control.host.clone() };
         plan.add("init", Phase::Cluster, [own_boot.as_str()], action);
-    } else if live.is_none() {
-        plan.add("api", Phase::Cluster, [], Action::AwaitApi);
     }
     if new_cluster || !input.observed.kubeconfig {
         plan.add("kubeconfig", Phase::Cluster, ["init"], Action::WriteKubeconfig);
     }
     if cluster.network == NetworkMode::Bundled && new_cluster {
         let action = Action::InstallNetwork { host: control.host.clone() };
-        plan.add("pod-network", Phase::Cluster, ["kubeconfig", "api"], action);
+        plan.add("pod-network", Phase::Cluster, ["kubeconfig"], action);
     }
     for node in &cluster.nodes {
         let new = fresh.contains(&node.host);
@@ -218,15 +185,24 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
         let change = node_change(input, node, live_node);
         let label = format!("label/{}", node.name);
         if !change.is_empty() {
-            let needs = [join.as_str(), "init", "kubeconfig", "api"];
+            let needs = [join.as_str(), "init", "kubeconfig"];
             let action = Action::ConfigureNode { host: node.host.clone(), change };
             plan.add(&label, Phase::Cluster, needs, action);
         }
         let ready = live_node.is_some_and(|node| node.ready);
         if !ready && cluster.network != NetworkMode::None {
-            let needs = [join.as_str(), "init", "kubeconfig", "api", "pod-network", &label];
+            let needs = [join.as_str(), "init", "kubeconfig", "pod-network", &label];
             let action = Action::AwaitNode { host: node.host.clone() };
             plan.add(format!("ready/{}", node.name), Phase::Cluster, needs, action);
+        }
+    }
+    if cluster.network == NetworkMode::Static && !new_cluster && !fresh.is_empty() {
+        let joins = plan.ids("join/");
+        for node in cluster.nodes.iter().filter(|node| !fresh.contains(&node.host)) {
+            let Some(node_plan) = node_plan(input, node) else { continue };
+            let action = Action::UpdateRoutes(Box::new(node_plan));
+            let needs = joins.iter().map(String::as_str);
+            plan.add(format!("routes/{}", node.name), Phase::Cluster, needs, action);
         }
     }
     platform_steps(input, &control.host, new_cluster, plan);
@@ -239,11 +215,11 @@ fn platform_steps(input: &Input<'_>, host: &str, new_cluster: bool, plan: &mut P
     if input.spec.cluster.network == NetworkMode::None {
         return;
     }
-    let ready = plan.ids("ready/");
-    let storage = new_cluster || live.is_some_and(|live| !live.storage);
-    let dns = new_cluster || live.is_some_and(|live| !live.dns);
-    if storage || dns {
-        let needs = ready.iter().map(String::as_str).chain(["pod-network", "kubeconfig", "api"]);
+    let lacks = |there: fn(&Live) -> bool| new_cluster || live.is_some_and(|live| !there(live));
+    let (storage, dns) = (lacks(|live| live.storage), lacks(|live| live.dns_installed));
+    if storage || dns || lacks(|live| live.proxy) {
+        let ready = plan.ids("ready/");
+        let needs = ready.iter().map(String::as_str).chain(["pod-network", "kubeconfig"]);
         plan.add("proxy", Phase::Cluster, needs, Action::AwaitProxy);
     }
     if storage {
@@ -253,6 +229,9 @@ fn platform_steps(input: &Input<'_>, host: &str, new_cluster: bool, plan: &mut P
     if dns {
         let action = Action::InstallDns { host: host.to_owned() };
         plan.add("dns", Phase::Cluster, ["proxy"], action);
+    }
+    if dns || lacks(|live| live.dns) {
+        plan.add("dns-ready", Phase::Cluster, ["dns", "proxy"], Action::AwaitDns);
     }
 }
 

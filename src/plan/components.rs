@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::build::{Input, SmokeWhen};
+use super::input::{Input, SmokeWhen};
 use super::observed::Live;
 use super::{Action, Phase, Plan};
-use crate::spec::Component;
+use crate::spec::{Component, ImageName};
 
 /// Adds every component's steps, in installation order, and what pruning asks for.
 pub fn add(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
@@ -43,18 +43,19 @@ fn add_one(
     let nodes_lost = !fresh.is_empty();
     let prepare = format!("prepare/{name}");
     let install = format!("install/{name}");
-    let ready = format!("ready/{name}");
+    let ready = format!("serve/{name}");
     if !prepared || !current {
         let action = Action::Prepare { component: Box::new(component.clone()) };
-        plan.add(&prepare, Phase::Component, ["kubeconfig", "api"], action);
+        plan.add(&prepare, Phase::Component, ["kubeconfig"], action);
     }
     if !current {
-        if !plan.steps.iter().any(|step| step.id == "helm") {
+        if plan.step("helm").is_none() {
             plan.add("helm", Phase::Component, [], Action::FindHelm);
         }
-        let mut needs: Vec<String> = ["helm", "storage", "dns", &prepare].map(str::to_owned).into();
+        let mut needs: Vec<String> =
+            ["helm", "storage", "dns-ready", &prepare].map(str::to_owned).into();
         needs.extend(loads);
-        needs.extend(component.definition.needs.iter().map(|need| format!("ready/{need}")));
+        needs.extend(component.definition.needs.iter().map(|need| format!("serve/{need}")));
         needs.extend(plan.ids("label/"));
         needs.extend(input.spec.cluster.nodes.iter().map(|node| format!("ready/{}", node.name)));
         let action = Action::InstallRelease {
@@ -69,7 +70,7 @@ fn add_one(
         let action = Action::AwaitComponent { component: Box::new(component.clone()) };
         let node_ready = plan.ids("ready/");
         let needs = node_ready.iter().map(String::as_str).chain([install.as_str()]);
-        plan.add(&ready, Phase::Component, needs, action);
+        plan.add(&ready, Phase::Component, needs.chain(["proxy"]), action);
         changed.insert(name.to_owned());
     }
     let wanted = match input.options.smoke {
@@ -79,7 +80,12 @@ fn add_one(
     };
     if wanted && component.definition.smoke.is_some() {
         let action = Action::Smoke { component: Box::new(component.clone()) };
-        plan.add(format!("smoke/{name}"), Phase::Smoke, [ready.as_str()], action);
+        plan.add(
+            format!("smoke/{name}"),
+            Phase::Smoke,
+            [ready.as_str(), "proxy", "dns-ready"],
+            action,
+        );
     }
 }
 
@@ -95,7 +101,7 @@ fn add_images(
     let mut loads = Vec::new();
     for image in &component.definition.images {
         let load = format!("load/{}", image.short());
-        if plan.steps.iter().any(|step| step.id == load) {
+        if plan.step(&load).is_some() {
             loads.push(load);
             continue;
         }
@@ -111,19 +117,33 @@ fn add_images(
         if hosts.is_empty() {
             continue;
         }
+        pull_image(input, image, plan);
         let pull = format!("image/{}", image.short());
-        if !input.observed.images.contains_key(image.as_str()) {
-            plan.add(&pull, Phase::Component, [], Action::PullImage { image: image.clone() });
-        }
         let boots: Vec<String> =
             input.spec.cluster.nodes.iter().map(|node| format!("boot/{}", node.name)).collect();
         // `kubeadm` and image import compete for the same disk and cores; the API server wins.
-        let needs = boots.iter().map(String::as_str).chain([pull.as_str(), "init", "api"]);
+        let needs = boots.iter().map(String::as_str).chain([pull.as_str(), "init"]);
         let action = Action::LoadImage { image: image.clone(), hosts };
         plan.add(&load, Phase::Component, needs, action);
         loads.push(load);
     }
     loads
+}
+
+/// Pulls of every component image that the engine lacks.
+pub(super) fn pull_images(input: &Input<'_>, plan: &mut Plan) {
+    for component in &input.spec.profile.components {
+        for image in &component.definition.images {
+            pull_image(input, image, plan);
+        }
+    }
+}
+
+fn pull_image(input: &Input<'_>, image: &ImageName, plan: &mut Plan) {
+    let id = format!("image/{}", image.short());
+    if !input.observed.images.contains_key(image.as_str()) && plan.step(&id).is_none() {
+        plan.add(id, Phase::Cluster, [], Action::PullImage { image: image.clone() });
+    }
 }
 
 /// Releases of ours that the profile no longer names.

@@ -79,6 +79,10 @@ pub struct Live {
     pub ready: BTreeSet<ComponentName>,
     /// Whether our storage classes and their provisioner are there.
     pub storage: bool,
+    /// Whether kube-proxy has programmed every node.
+    pub proxy: bool,
+    /// Whether CoreDNS is installed.
+    pub dns_installed: bool,
     /// Whether CoreDNS serves.
     pub dns: bool,
     /// Components whose Secret is there.

@@ -8,7 +8,7 @@ use crate::spec::ClusterName;
 pub fn teardown(cluster: &ClusterName, observed: &Observed, network: &str, state: bool) -> Plan {
     let mut plan = Plan::new(Operation::Teardown, cluster.clone());
     for host in observed.nodes.keys() {
-        let action = Action::RemoveNode { host: host.clone() };
+        let action = Action::RemoveNode { host: host.clone(), registered: false };
         plan.add(format!("remove/{host}"), Phase::Removal, [], action);
     }
     let nodes = plan.ids("remove/");

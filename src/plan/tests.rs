@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::action::{Action, NodeChange};
-use super::build::{Input, Options, SmokeWhen, build};
+use super::build::build;
 use super::components::release_hash;
+use super::input::{Input, Options, SmokeWhen};
 use super::observed::{
     Applied, ImageFacts, Live, LiveNode, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
 };
@@ -72,7 +73,8 @@ impl World {
 
     /// What a run of the whole plan leaves behind.
     fn after(mut self) -> World {
-        let mut live = Live { storage: true, dns: true, ..Live::default() };
+        let mut live =
+            Live { storage: true, proxy: true, dns_installed: true, dns: true, ..Live::default() };
         let bundled = self.spec.cluster.network == NetworkMode::Bundled;
         for node in &self.spec.cluster.nodes {
             let facts = NodeFacts {
@@ -178,7 +180,7 @@ fn changed_values_upgrade_one_release_and_prove_it() {
     world.spec.profile.components[0].values = serde_json::json!({"goMemLimit": "100MiB"});
     assert_eq!(
         ids(&world.plan()),
-        ["prepare/nats", "helm", "install/nats", "ready/nats", "smoke/nats"]
+        ["prepare/nats", "helm", "install/nats", "serve/nats", "smoke/nats"]
     );
     world.options.smoke = SmokeWhen::Never;
     assert!(!ids(&world.plan()).contains(&"smoke/nats"));
@@ -197,10 +199,20 @@ fn stopped_nodes_are_started_in_order_and_nothing_else_is_done() {
       api         wait for the API server  <- start/core
       start/edge  start node dev-worker  <- api
       start/gpu   start node dev-worker2  <- api
-      ready/core  wait for node dev-control-plane to be Ready  <- api, start/core
-      ready/edge  wait for node dev-worker to be Ready  <- api, start/edge
-      ready/gpu   wait for node dev-worker2 to be Ready  <- api, start/gpu
+      ready/core  wait for node dev-control-plane to be Ready  <- api
+      ready/edge  wait for node dev-worker to be Ready  <- start/edge
+      ready/gpu   wait for node dev-worker2 to be Ready  <- start/gpu
     ");
+}
+
+#[test]
+fn a_cluster_that_cannot_be_asked_is_woken_first() {
+    let mut world = World::new("single", NetworkMode::Static).after();
+    world.observed.live = None;
+    world.observed.kubeconfig = false;
+    let plan = world.plan();
+    assert_eq!(ids(&plan), ["kubeconfig", "api", "ready/core"]);
+    assert!(plan.more, "storage and DNS can only be seen afterwards");
 }
 
 #[test]
@@ -213,6 +225,7 @@ fn a_half_made_worker_is_remade_and_a_lost_control_plane_wants_consent() {
 
     world.observed.nodes.remove("dev-control-plane");
     world.observed.live = None;
+    world.observed.kubeconfig = false;
     let error = build(&world.input()).unwrap_err();
     assert_eq!(error.code, "replace-needed");
     assert!(error.hints[0].contains("--replace"), "{error:?}");
@@ -243,7 +256,7 @@ fn teardown_removes_what_is_there_and_state_last() {
       volumes                   remove volumes  <- remove/dev-control-plane, remove/dev-worker, remove/dev-worker2
       kubeconfig                remove kubeconfig entries
       network                   remove network kind  <- remove/dev-control-plane, remove/dev-worker, remove/dev-worker2
-      state                     remove state  <- kubeconfig, network, remove/dev-control-plane, remove/dev-worker, remove/dev-worker2, volumes
+      state                     remove state  <- kubeconfig, network, volumes
     ");
     let nothing = teardown(&world.spec.cluster.name, &Observed::default(), "kind", false);
     assert!(nothing.is_empty());

@@ -14,6 +14,9 @@ pub const SPEC_HASH: &str = "pipe.dev/spec-hash";
 pub const FIDELITY: &str = "pipe.dev/fidelity";
 /// How its pods are connected: `static`, `bundled`, `none`.
 pub const NETWORK: &str = "pipe.dev/network";
+/// On a node image: whether it brings a CNI manifest, `bundled` or `none`. Upstream's images have no
+/// such label, and bring one.
+pub const IMAGE_NETWORK: &str = "pipe.dev/pod-network";
 /// Version of the layout of labels and state, so that an older cluster is recognised.
 pub const LAYOUT: &str = "pipe.dev/layout";
 /// Who made an object.

@@ -45,7 +45,7 @@ pub enum Level {
 pub enum Event {
     /// A plan is about to run.
     PlanStarted {
-        /// `up`, `teardown`, `start`.
+        /// `up`, `teardown`.
         operation: String,
         /// The cluster's name.
         cluster: String,

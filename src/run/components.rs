@@ -28,9 +28,9 @@ pub(super) async fn prepare(context: &Context, component: &Component) -> Result<
 /// The component's credentials: made once, kept in the state folder for the cluster's life.
 pub fn credentials(context: &Context, component: &Component) -> Result<BTreeMap<String, String>> {
     let Some(wanted) = &component.definition.credentials else { return Ok(BTreeMap::new()) };
-    let mut stored = Credentials::load(&context.state)?;
+    let mut stored = Credentials::load(&context.state())?;
     if stored.ensure([(&component.name, wanted)], context.spec()?.profile.credentials) {
-        stored.save(&context.state)?;
+        stored.save(&context.state())?;
     }
     stored.hide([(&component.name, wanted)], &context.mask);
     let values = stored.get(&component.name).cloned().unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn credentials(context: &Context, component: &Component) -> Result<BTreeMap<
 /// `helm upgrade --install`.
 pub(super) async fn install(context: &Context, component: &Component, hash: &str) -> Result<()> {
     let helm = context.helm().await?;
-    let scratch = context.state.path().join("charts");
+    let scratch = context.state().path().join("charts");
     let chart = context.sources.materialise_chart(&component.definition.chart, &scratch)?;
     let values = chart_values(component);
     let labels = BTreeMap::from([(SPEC_HASH_LABEL.to_owned(), hash.to_owned())]);
@@ -105,20 +105,6 @@ async fn holds(kube: &Kube, component: &Component, gate: &Gate) -> Result<Option
         Some(rollout) => Some(rollout.detail),
         None => Some(format!("{namespace} has no such workload yet")),
     })
-}
-
-/// Proves a component with a real client from the host.
-pub(super) async fn prove(context: &Context, id: &str, component: &Component) -> Result<()> {
-    context.events.progress(id, "connecting");
-    let report = super::smoke::run(context, id, component, false).await?;
-    let failed = report.failure();
-    if let Ok(mut reports) = context.smoke.lock() {
-        reports.push(report);
-    }
-    match failed {
-        None => Ok(()),
-        Some(error) => Err(error),
-    }
 }
 
 /// Removes a release; its volumes only when asked to.

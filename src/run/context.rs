@@ -48,8 +48,6 @@ pub struct Context {
     pub observed: Observed,
     /// Charts.
     pub sources: Sources,
-    /// The cluster's state folder.
-    pub state: ClusterFolder,
     /// Where progress goes.
     pub events: Events,
     /// What must not be printed.
@@ -60,59 +58,23 @@ pub struct Context {
     pub kubeconfig: KubeconfigChoice,
     /// Reports of the smoke steps.
     pub smoke: Mutex<Vec<smoke::Report>>,
-    kube: OnceCell<Kube>,
-    helm: OnceCell<Helm>,
-    token: OnceCell<String>,
+    /// Connections, made when first needed.
+    pub connections: Connections,
 }
 
-/// The parts of a [`Context`] that differ between commands.
-pub struct Parts {
-    /// See [`Context::world`].
-    pub world: Arc<World>,
-    /// See [`Context::paths`].
-    pub paths: Paths,
-    /// See [`Context::cluster`].
-    pub cluster: ClusterName,
-    /// See [`Context::spec`].
-    pub spec: Option<Spec>,
-    /// See [`Context::reservation`].
-    pub reservation: Option<Reservation>,
-    /// See [`Context::observed`].
-    pub observed: Observed,
-    /// See [`Context::sources`].
-    pub sources: Sources,
-    /// See [`Context::events`].
-    pub events: Events,
-    /// See [`Context::mask`].
-    pub mask: Mask,
-    /// See [`Context::stop`].
-    pub stop: CancellationToken,
-    /// See [`Context::kubeconfig`].
-    pub kubeconfig: KubeconfigChoice,
+/// What a run connects to once and keeps.
+#[derive(Default)]
+pub struct Connections {
+    kube: OnceCell<Kube>,
+    helm: OnceCell<Helm>,
+    /// A bootstrap token for `kubeadm join`.
+    pub(super) token: OnceCell<String>,
 }
 
 impl Context {
-    /// A context without connections; they are made when first needed.
-    pub fn new(parts: Parts) -> Context {
-        let state = parts.paths.cluster(&parts.cluster);
-        Context {
-            world: parts.world,
-            paths: parts.paths,
-            cluster: parts.cluster,
-            spec: parts.spec,
-            reservation: parts.reservation,
-            observed: parts.observed,
-            sources: parts.sources,
-            state,
-            events: parts.events,
-            mask: parts.mask,
-            stop: parts.stop,
-            kubeconfig: parts.kubeconfig,
-            smoke: Mutex::new(Vec::new()),
-            kube: OnceCell::new(),
-            helm: OnceCell::new(),
-            token: OnceCell::new(),
-        }
+    /// The cluster's state folder.
+    pub fn state(&self) -> ClusterFolder {
+        self.paths.cluster(&self.cluster)
     }
 
     /// The spec, in steps that only an `up` has.
@@ -145,8 +107,8 @@ impl Context {
 
     /// The API server, through our own kubeconfig.
     pub async fn kube(&self) -> Result<&Kube> {
-        let connect = || async { Kube::from_kubeconfig(&self.state.kubeconfig()).await };
-        self.kube.get_or_try_init(connect).await
+        let connect = || async { Kube::from_kubeconfig(&self.state().kubeconfig()).await };
+        self.connections.kube.get_or_try_init(connect).await
     }
 
     /// helm, found or fetched.
@@ -155,15 +117,9 @@ impl Context {
             let env = &self.world.env;
             let found = Tool::helm().find_or_fetch(env).await?;
             let home = self.paths.cache().join("helm");
-            Ok(Helm::new(found.path, &self.state.kubeconfig(), &home, env))
+            Ok(Helm::new(found.path, &self.state().kubeconfig(), &home, env))
         };
-        self.helm.get_or_try_init(find).await
-    }
-
-    /// A bootstrap token for `kubeadm join`, made by the control plane and short-lived.
-    pub async fn join_token(&self) -> Result<&str> {
-        let make = || async { super::nodes::make_token(self).await };
-        self.token.get_or_try_init(make).await.map(String::as_str)
+        self.connections.helm.get_or_try_init(find).await
     }
 
     /// The lock on what clusters share, held as briefly as the caller can.

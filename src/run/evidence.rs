@@ -37,7 +37,7 @@ pub async fn collect(context: &Context, error: &Error) -> Result<PathBuf> {
     let keep = |path: &Path, text: &str| file::write(path, context.mask.apply(text).as_bytes());
     let text = serde_json::to_string_pretty(error).unwrap_or_else(|_| error.to_string());
     keep(&folder.join("error.json"), &text)?;
-    if let Ok(Some(journal)) = file::read(&context.state.journal()) {
+    if let Ok(Some(journal)) = file::read(&context.state().journal()) {
         keep(&folder.join("journal.jsonl"), &journal)?;
     }
     let engine = &context.world.engine;

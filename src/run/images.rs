@@ -6,11 +6,9 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::context::Context;
-use crate::provider::labels;
 use crate::report::Event;
 use crate::spec::ImageName;
-use crate::world::World;
-use crate::world::engine::{ContainerSpec, Exec, PullProgress, Stdin};
+use crate::world::engine::{Exec, PullProgress, Stdin};
 use crate::{Error, Result};
 
 /// For one image into one node.
@@ -38,24 +36,6 @@ pub fn unavailable(image: &ImageName, error: &Error) -> Error {
         .because(error)
         .hint("check the network and, behind a proxy, HTTPS_PROXY of the engine's service")
         .hint("without a registry, build it from packages: scripts/images/factory ensure --images build")
-}
-
-/// Whether an image has a file: looked up in a container that is made from it, never started and
-/// removed again, because the engine's API cannot look into an image itself.
-pub async fn has_file(world: &World, reference: &str, path: &str) -> Result<bool> {
-    let name = format!("pipe-probe-{:08x}", rand::random::<u32>());
-    let probe = ContainerSpec {
-        name: name.clone(),
-        hostname: name.clone(),
-        image: reference.to_owned(),
-        labels: labels::ours(None),
-        network: "podman".to_owned(),
-        ..ContainerSpec::default()
-    };
-    world.engine.create_container(&probe).await?;
-    let found = world.engine.get_file(&name, path).await;
-    world.engine.remove(&name).await?;
-    Ok(found?.is_some())
 }
 
 /// Copies an image from the engine's store into nodes, under the name that pods use.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::context::Context;
 use super::wait::Seen;
 use crate::plan::NodePlan;
@@ -12,6 +14,7 @@ use crate::provider::kind::{
 use crate::spec::NetworkMode;
 use crate::world::engine::{Exec, FileToPut as File, State, StdStream};
 use crate::world::host::Cgroups;
+use crate::world::kube::PodState;
 use crate::world::process::last_lines;
 use crate::{Error, Result};
 
@@ -26,7 +29,7 @@ const INIT: Duration = Duration::from_secs(300);
 const READY: Duration = Duration::from_secs(180);
 
 /// Makes a container, puts its files in and starts it.
-pub(super) async fn create(context: &Context, _id: &str, node: &NodePlan) -> Result<()> {
+pub(super) async fn create(context: &Context, node: &NodePlan) -> Result<()> {
     let engine = &context.world.engine;
     let spec = context.spec()?;
     // What stands here now was left by a run that was cut off between the plan and this point.
@@ -48,6 +51,15 @@ pub(super) async fn create(context: &Context, _id: &str, node: &NodePlan) -> Res
         engine.put_files(&node.node.host, files).await?;
     }
     Ok(engine.start(&node.node.host).await?)
+}
+
+/// Rewrites the routes of a node that runs, and puts them in force.
+pub(super) async fn update_routes(context: &Context, node: &NodePlan) -> Result<()> {
+    let engine = &context.world.engine;
+    let script = pod_network::script(node, &context.spec()?.cluster.pod_subnet);
+    let host = &node.node.host;
+    engine.put_files(host, vec![File::new(pod_network::SCRIPT, 0o755, script)]).await?;
+    engine.exec(host, Exec::new([pod_network::SCRIPT])).await?.checked().map(drop)
 }
 
 /// Starts a stopped node.
@@ -107,7 +119,8 @@ pub(super) async fn init(context: &Context, id: &str, host: &str) -> Result<()> 
 
 /// `kubeadm join` with a fresh token.
 pub(super) async fn join(context: &Context, id: &str, host: &str) -> Result<()> {
-    let token = context.join_token().await?;
+    let make = || make_token(context);
+    let token = context.connections.token.get_or_try_init(make).await?;
     // A node object of an earlier container would carry that one's labels and taints.
     context.kube().await?.delete_node(host).await?;
     write_documents(context, host, token).await?;
@@ -117,7 +130,7 @@ pub(super) async fn join(context: &Context, id: &str, host: &str) -> Result<()> 
 }
 
 /// Asks the control plane for a token that lives as long as one run may take.
-pub(super) async fn make_token(context: &Context) -> Result<String> {
+async fn make_token(context: &Context) -> Result<String> {
     let host = &context.control_plane()?.host;
     let command = ["kubeadm", "token", "create", "--ttl", "30m", "--kubeconfig", ADMIN_CONF];
     let output = context.world.engine.exec(host, Exec::new(command)).await?.checked()?;
@@ -232,16 +245,31 @@ pub(super) async fn configure(
     .await
 }
 
-/// Waits until kubelet says Ready.
+/// Waits until kubelet says Ready, and no pod claims to be ready from before the node's last start:
+/// after a reboot the API server still has what was true when the node stopped.
 pub(super) async fn await_ready(context: &Context, id: &str, host: &str) -> Result<()> {
     let kube = context.kube().await?;
+    let inspected = context.world.engine.inspect(host).await?;
+    let started: Option<Timestamp> = inspected.and_then(|node| node.started_at.parse().ok());
+    // The API server keeps whole seconds.
+    let since = started.map(Timestamp::as_second).unwrap_or_default();
     let wait =
         context.wait(id, "node-not-ready", format!("node {host} did not become Ready"), READY);
     let ready = wait.until(|| async {
         match kube.node(host).await {
-            Ok(Some(node)) if node.ready => Seen::Ready(()),
-            Ok(Some(node)) => Seen::NotYet(node.ready_message),
-            Ok(None) => Seen::NotYet("it has not registered".to_owned()),
+            Ok(Some(node)) if node.heartbeat.is_none_or(|at| at.as_second() < since) => {
+                return Seen::NotYet("kubelet has not reported since the node started".to_owned());
+            }
+            Ok(Some(node)) if node.ready => {}
+            Ok(Some(node)) => return Seen::NotYet(node.ready_message),
+            Ok(None) => return Seen::NotYet("it has not registered".to_owned()),
+            Err(error) => return Seen::NotYet(error.to_string()),
+        }
+        match kube.pods_on(host).await {
+            Ok(pods) => match pods.iter().find(|pod| stale(pod, since)) {
+                None => Seen::Ready(()),
+                Some(pod) => Seen::NotYet(format!("pod {} is not up to date", pod.name)),
+            },
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });
@@ -250,4 +278,9 @@ pub(super) async fn await_ready(context: &Context, id: &str, host: &str) -> Resu
             "`podman exec {host} journalctl -u kubelet -n 50` shows why (with --keep)"
         ))
     })
+}
+
+/// Whether a pod still shows a state of before `since`, in seconds.
+fn stale(pod: &PodState, since: i64) -> bool {
+    pod.ready && pod.started.is_some_and(|started| started.as_second() < since)
 }

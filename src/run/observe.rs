@@ -44,8 +44,9 @@ pub async fn observe(
                 observed.images.insert(image.to_string(), facts);
             }
         }
-        let running = observed.nodes.values().all(|n| n.stage == NodeStage::Running);
-        if running && !observed.nodes.is_empty() && observed.kubeconfig {
+        let control = observed.nodes.values().filter(|node| node.control_plane);
+        let running = control.clone().all(|node| node.stage == NodeStage::Running);
+        if running && control.count() > 0 && observed.kubeconfig {
             observed.live = live(world, spec, &state, &observed.nodes).await;
         }
     }
@@ -137,6 +138,9 @@ async fn live(
     let classes = kube.storage_classes().await.unwrap_or_default();
     let wanted = ["standard-local", "fast-local", "backup-storage"];
     live.storage = wanted.iter().all(|class| classes.iter().any(|found| found.name == *class));
+    let proxy = kube.daemon_set("kube-system", "kube-proxy").await;
+    live.proxy = matches!(proxy, Ok(Some(rollout)) if rollout.is_done());
+    live.dns_installed = matches!(kube.deployment("kube-system", "coredns").await, Ok(Some(_)));
     live.dns = matches!(kube.endpoints_ready("kube-system", "kube-dns").await, Ok(1..));
     for component in &spec.profile.components {
         if super::components::ready_now(&kube, component).await {
@@ -154,8 +158,10 @@ async fn live(
         }
     }
     live.releases = releases(&kube).await;
-    let images = nodes.keys().map(|host| node_images(world, host));
-    live.node_images = nodes.keys().cloned().zip(join_all(images).await).collect();
+    let running = nodes.iter().filter(|(_, facts)| facts.stage == NodeStage::Running);
+    let hosts: Vec<String> = running.map(|(host, _)| host.clone()).collect();
+    let images = join_all(hosts.iter().map(|host| node_images(world, host))).await;
+    live.node_images = hosts.into_iter().zip(images).collect();
     Some(live)
 }
 

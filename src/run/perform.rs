@@ -4,7 +4,7 @@ use super::Perform;
 use super::context::Context;
 use std::path::PathBuf;
 
-use super::{components, evidence, images, nodes, platform, removal};
+use super::{components, evidence, images, nodes, platform, removal, smoke};
 use crate::plan::{Action, Step};
 use crate::{Error, Result};
 
@@ -17,8 +17,14 @@ impl Perform for Context {
             Action::CreateNetwork { name, subnet, subnet6 } => {
                 platform::create_network(self, name, subnet, subnet6.as_deref()).await
             }
-            Action::RemoveNode { host } => removal::node(self, host).await,
-            Action::CreateNode(node) => nodes::create(self, id, node).await,
+            Action::RemoveNode { host, registered } => {
+                if *registered {
+                    self.kube().await?.delete_node(host).await?;
+                }
+                removal::node(self, host).await
+            }
+            Action::UpdateRoutes(node) => nodes::update_routes(self, node).await,
+            Action::CreateNode(node) => nodes::create(self, node).await,
             Action::StartNode { host } => nodes::start(self, id, host).await,
             Action::AwaitBoot { host } => nodes::await_boot(self, id, host).await,
             Action::InitControlPlane { host } => nodes::init(self, id, host).await,
@@ -32,7 +38,8 @@ impl Perform for Context {
             Action::InstallNetwork { host } => platform::install_network(self, host).await,
             Action::InstallStorage { host } => platform::install_storage(self, host).await,
             Action::AwaitProxy => platform::await_proxy(self, id).await,
-            Action::InstallDns { host } => platform::install_dns(self, id, host).await,
+            Action::InstallDns { host } => platform::install_dns(self, host).await,
+            Action::AwaitDns => platform::await_dns(self, id).await,
             Action::FindHelm => self.helm().await.map(|_| ()),
             Action::Prepare { component } => components::prepare(self, component).await,
             Action::InstallRelease { component, hash, .. } => {
@@ -41,7 +48,7 @@ impl Perform for Context {
             Action::AwaitComponent { component } => {
                 components::await_ready(self, id, component).await
             }
-            Action::Smoke { component } => components::prove(self, id, component).await,
+            Action::Smoke { component } => smoke::prove(self, id, component).await,
             Action::UninstallRelease { release, namespace, delete_data } => {
                 components::uninstall(self, release, namespace, *delete_data).await
             }

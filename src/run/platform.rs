@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// From a boot until the API server answers.
 const API: Duration = Duration::from_secs(180);
 
-/// From its installation until CoreDNS serves.
-const DNS: Duration = Duration::from_secs(180);
+/// From its installation until kube-proxy or CoreDNS serves.
+const ADD_ON: Duration = Duration::from_secs(180);
 
 /// The storage classes of every cluster, over the node image's own provisioner.
 const STORAGE_CLASSES: &str = include_str!("storage-classes.yaml");
@@ -63,7 +63,7 @@ pub(super) async fn write_kubeconfig(context: &Context) -> Result<()> {
     let server = format!("https://127.0.0.1:{}", context.reservation()?.api_port);
     let name = kind::context(context.cluster.as_str());
     let own = kubeconfig::own(&String::from_utf8_lossy(&admin), &name, &server)?;
-    kubeconfig::write_own(&context.state, &own)?;
+    kubeconfig::write_own(&context.state(), &own)?;
     let choice = &context.kubeconfig;
     let env = &context.world.env;
     let file =
@@ -102,7 +102,7 @@ pub(super) async fn install_storage(context: &Context, host: &str) -> Result<()>
 pub(super) async fn await_proxy(context: &Context, id: &str) -> Result<()> {
     let kube = context.kube().await?;
     let what = "kube-proxy did not become ready on every node";
-    let wait = context.wait(id, "kube-proxy-not-ready", what, DNS);
+    let wait = context.wait(id, "kube-proxy-not-ready", what, ADD_ON);
     let ready = wait.until(|| async {
         match kube.daemon_set("kube-system", "kube-proxy").await {
             Ok(Some(rollout)) if rollout.is_done() => Seen::Ready(()),
@@ -115,12 +115,17 @@ pub(super) async fn await_proxy(context: &Context, id: &str) -> Result<()> {
 }
 
 /// CoreDNS as kubeadm installs it.
-pub(super) async fn install_dns(context: &Context, id: &str, host: &str) -> Result<()> {
-    let kube = context.kube().await?;
+pub(super) async fn install_dns(context: &Context, host: &str) -> Result<()> {
     let command = ["kubeadm", "init", "phase", "addon", "coredns", "--config", KUBEADM_CONF];
-    context.world.engine.exec(host, Exec::new(command)).await?.checked()?;
-    let dns = context.wait(id, "dns-not-ready", "cluster DNS did not become ready", DNS);
-    let ready = dns.until(|| async {
+    context.world.engine.exec(host, Exec::new(command)).await?.checked().map(drop)
+}
+
+/// Waits until a CoreDNS pod serves.
+pub(super) async fn await_dns(context: &Context, id: &str) -> Result<()> {
+    let kube = context.kube().await?;
+    let what = "cluster DNS did not become ready";
+    let wait = context.wait(id, "dns-not-ready", what, ADD_ON);
+    let ready = wait.until(|| async {
         match kube.endpoints_ready("kube-system", "kube-dns").await {
             Ok(1..) => Seen::Ready(()),
             Ok(0) => Seen::NotYet(kube.explain("kube-system", "k8s-app=kube-dns").await),

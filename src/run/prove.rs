@@ -1,10 +1,10 @@
 //! `smoke`: proves components of a cluster that runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, KubeconfigChoice, Parts};
+use super::context::{Connections, Context, KubeconfigChoice};
 use super::status::{no_cluster, spec_of};
 use super::up::Environment;
 use crate::plan::Observed;
@@ -30,7 +30,7 @@ pub async fn prove(
     let spec = spec_of(environment.sources, cluster, &Receipt::load(&paths.cluster(cluster))?)?;
     let chosen = choose(&spec.profile.components, names)?;
     let world = World::connect(environment.env, environment.engine).await?;
-    let context = Context::new(Parts {
+    let context = Context {
         world: Arc::new(world),
         paths: paths.clone(),
         cluster: cluster.clone(),
@@ -42,7 +42,9 @@ pub async fn prove(
         mask: environment.mask.clone(),
         stop: CancellationToken::clone(&environment.cancel),
         kubeconfig: KubeconfigChoice::default(),
-    });
+        smoke: Mutex::default(),
+        connections: Connections::default(),
+    };
     let mut reports = Vec::new();
     for component in chosen {
         let id = format!("smoke/{}", component.name);

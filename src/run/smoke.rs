@@ -8,6 +8,20 @@ use crate::smoke::{self, Driver, Options, Report, Surroundings, Target};
 use crate::spec::{Component, Port};
 use crate::{Error, Result};
 
+/// Proves a component with a real client from the host.
+pub(super) async fn prove(context: &Context, id: &str, component: &Component) -> Result<()> {
+    context.events.progress(id, "connecting");
+    let report = run(context, id, component, false).await?;
+    let failed = report.failure();
+    if let Ok(mut reports) = context.smoke.lock() {
+        reports.push(report);
+    }
+    match failed {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
 /// Runs the component's driver against its host ports.
 pub async fn run(
     context: &Context,

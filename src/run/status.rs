@@ -272,7 +272,7 @@ fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeL
         name: node.name.to_string(),
         host: node.host.clone(),
         kind: if node.control_plane { "control-plane" } else { "worker" },
-        fidelity: format!("{:?}", node.fidelity).to_lowercase(),
+        fidelity: node.fidelity.as_str().to_owned(),
         state,
         role: node.role.clone(),
         zone: node.zone.clone(),
@@ -302,7 +302,7 @@ impl Status {
         let _ = writeln!(text, "  provider   {} on {}", self.provider, self.engine);
         let _ = writeln!(text, "  context    {}", self.context);
         let _ = writeln!(text, "  api        {}", self.api.as_deref().unwrap_or("-"));
-        let network = format!("{:?}", self.pod_network).to_lowercase();
+        let network = self.pod_network.as_str();
         let _ = writeln!(text, "  pods       {network} network, network policies {policy}");
         let _ = writeln!(text, "  node image {}{}", self.node_image.name, built(&self.node_image));
         text.push('\n');

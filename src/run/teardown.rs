@@ -1,10 +1,10 @@
 //! `teardown`: removes a cluster from what is there, never stops early, and leaves nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, KubeconfigChoice, Parts};
+use super::context::{Connections, Context, KubeconfigChoice};
 use super::{Runner, observe};
 use crate::Result;
 use crate::plan::{Plan, teardown as plan};
@@ -31,7 +31,7 @@ pub async fn teardown(
     let plan = plan::teardown(cluster, &observed, kind::NETWORK, state.path().exists());
     if !plan.is_empty() {
         let stop = CancellationToken::new();
-        let context = Arc::new(Context::new(Parts {
+        let context = Arc::new(Context {
             world: Arc::clone(world),
             paths: paths.clone(),
             cluster: cluster.clone(),
@@ -43,7 +43,9 @@ pub async fn teardown(
             mask: Mask::default(),
             stop: stop.clone(),
             kubeconfig,
-        }));
+            smoke: Mutex::default(),
+            connections: Connections::default(),
+        });
         let runner = Runner {
             performer: context,
             events: events.clone(),

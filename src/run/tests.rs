@@ -74,9 +74,9 @@ fn sample() -> Plan {
         Action::InstallRelease { component: component(), hash: "h".to_owned(), first: true };
     plan.add("install/nats", Phase::Component, ["kubeconfig"], install);
     let ready = Action::AwaitComponent { component: component() };
-    plan.add("ready/nats", Phase::Component, ["install/nats"], ready);
+    plan.add("serve/nats", Phase::Component, ["install/nats"], ready);
     let smoke = Action::Smoke { component: component() };
-    plan.add("smoke/nats", Phase::Smoke, ["ready/nats"], smoke);
+    plan.add("smoke/nats", Phase::Smoke, ["serve/nats"], smoke);
     plan
 }
 
@@ -117,7 +117,7 @@ async fn a_plan_runs_in_order_and_intent_comes_first() {
             "do init",
             "do kubeconfig",
             "do install/nats",
-            "do ready/nats",
+            "do serve/nats",
             "do smoke/nats"
         ]
     );
@@ -136,7 +136,7 @@ async fn a_failure_undoes_what_its_phase_says_newest_first() {
         ("init", &["undo init", "undo boot"]),
         ("kubeconfig", &["undo kubeconfig", "undo init", "undo boot"]),
         ("install/nats", &["undo install/nats"]),
-        ("ready/nats", &["undo install/nats"]),
+        ("serve/nats", &["undo install/nats"]),
         ("smoke/nats", &[]),
     ];
     for (step, undone) in expected {
@@ -178,7 +178,7 @@ async fn an_interruption_starts_nothing_new_and_undoes() {
 async fn a_removal_goes_on_after_a_failure_but_not_past_it() {
     let mut plan = Plan::new(Operation::Teardown, ClusterName::parse("one").unwrap());
     for host in ["a", "b"] {
-        let action = Action::RemoveNode { host: host.to_owned() };
+        let action = Action::RemoveNode { host: host.to_owned(), registered: false };
         plan.add(format!("remove/{host}"), Phase::Removal, [], action);
     }
     plan.add("kubeconfig", Phase::Removal, [], Action::RemoveKubeconfig);

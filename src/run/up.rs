@@ -1,27 +1,24 @@
 //! `up` and `plan`: the whole way from files to a running, proven cluster. The command line and the
 //! daemon are two front doors to this.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, KubeconfigChoice, Parts, shared_lock};
-use super::{Finished, Runner, images, observe, reserve, teardown};
-use crate::plan::build::{self, Input, Options};
-use crate::plan::observed::NodeStage;
+use super::context::{Connections, Context, KubeconfigChoice};
+use super::prepare::{Prepared, prepare};
+use super::{Finished, Runner, fit, observe, teardown};
+use crate::plan::build;
+use crate::plan::input::{Input, Options};
 use crate::plan::{Observed, Plan, Reservation};
 use crate::provider::kind;
 use crate::report::{Events, Mask};
 use crate::spec::source::Sources;
-use crate::spec::{
-    Arch, ClusterName, Component, ImageName, NetworkMode, ProfileName, Spec, WhenUnavailable,
-};
+use crate::spec::{Arch, ClusterName, Component, ImageName, ProfileName, Spec};
 use crate::state::journal::Journal;
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
-use crate::state::reservation;
 use crate::world::World;
 use crate::world::env::Env;
 use crate::{Error, Result};
@@ -138,20 +135,6 @@ pub struct Endpoint {
     pub address: String,
 }
 
-/// Everything that is known before a plan can be made.
-pub struct Prepared {
-    /// What is wanted, with the network mode decided and components that cannot be had left out.
-    pub spec: Spec,
-    /// Left out, and why.
-    pub skipped: Vec<(Component, String)>,
-    /// Addresses and ports.
-    pub reservation: Reservation,
-    /// Upstream name of the node image.
-    pub node_image: ImageName,
-    /// Digests of charts.
-    pub charts: BTreeMap<String, String>,
-}
-
 /// Reads and checks the files; touches nothing.
 ///
 /// # Errors
@@ -217,12 +200,11 @@ async fn up_in(
         if plan.is_empty() {
             break;
         }
-        let restarting = observed.nodes.values().any(|node| node.stage == NodeStage::Stopped);
+        fit::check_disk(world, &plan).await?;
         let (done, reports) = run(environment, world, &prepared, observed, &plan).await?;
         steps.extend(done);
         smoke.extend(reports);
-        // Only a start plan is followed by another: it had to run before anything could be seen.
-        if !restarting {
+        if !plan.more {
             break;
         }
         if round >= ROUNDS {
@@ -244,7 +226,7 @@ async fn run(
     let cluster = &prepared.spec.cluster.name;
     let state = environment.paths.cluster(cluster);
     let stop = CancellationToken::new();
-    let context = Arc::new(Context::new(Parts {
+    let context = Arc::new(Context {
         world: Arc::clone(world),
         paths: environment.paths.clone(),
         cluster: cluster.clone(),
@@ -256,7 +238,9 @@ async fn run(
         mask: environment.mask.clone(),
         stop: stop.clone(),
         kubeconfig: environment.kubeconfig.clone(),
-    }));
+        smoke: Mutex::default(),
+        connections: Connections::default(),
+    });
     let profile = Some(&prepared.spec.profile.name);
     let mask = environment.mask.clone();
     let journal = Journal::begin(&state.journal(), plan.operation.as_str(), profile, mask)?;
@@ -272,102 +256,6 @@ async fn run(
     let reports = context.take_reports();
     Receipt::load(&state)?.save(&state)?;
     Ok((finished.into_result()?, reports))
-}
-
-/// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
-async fn prepare(
-    environment: &Environment<'_>,
-    world: &World,
-    request: &Request,
-    mut spec: Spec,
-    write: bool,
-) -> Result<(Prepared, Vec<String>)> {
-    let node_image = match &request.node_image {
-        Some(image) => image.clone(),
-        None => ImageName::parse(NODE_IMAGE).map_err(Error::bug)?,
-    };
-    if spec.cluster.network == NetworkMode::Auto {
-        spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
-    }
-    let skipped = skip_unavailable(environment, world, &mut spec, write).await?;
-    let reserved = {
-        let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
-        let lock = shared_lock(paths, "pipe up", cancel, events).await?;
-        let reserved = reserve::propose(world, paths, &spec, &lock).await?;
-        if write {
-            reservation::save(&reserved.reservation, paths, &spec.cluster.name, &lock)?;
-        }
-        reserved
-    };
-    let mut charts = BTreeMap::new();
-    for component in &spec.profile.components {
-        let chart = &component.definition.chart;
-        let digest = environment.sources.chart_digest(chart)?;
-        charts.insert(chart.clone(), digest);
-    }
-    let reservation = reserved.reservation;
-    Ok((Prepared { spec, skipped, reservation, node_image, charts }, reserved.notes))
-}
-
-/// `auto`: what an existing cluster has, else `bundled` where the image brings a CNI manifest.
-async fn network_mode(
-    world: &World,
-    cluster: &ClusterName,
-    node_image: &ImageName,
-) -> Result<NetworkMode> {
-    let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
-    for container in world.engine.containers(&[&filter]).await? {
-        match container.labels.get(crate::provider::labels::NETWORK).map(String::as_str) {
-            Some("static") => return Ok(NetworkMode::Static),
-            Some("bundled") => return Ok(NetworkMode::Bundled),
-            _ => {}
-        }
-    }
-    match observe::image_facts(world, node_image).await? {
-        Some(facts) => {
-            let bundled = images::has_file(world, &facts.reference, kind::CNI_MANIFEST).await?;
-            Ok(if bundled { NetworkMode::Bundled } else { NetworkMode::Static })
-        }
-        // An image that has still to be pulled comes from upstream, which brings kindnet.
-        None => Ok(NetworkMode::Bundled),
-    }
-}
-
-/// Takes components out whose image cannot be had and whose profile says `skip`.
-async fn skip_unavailable(
-    environment: &Environment<'_>,
-    world: &World,
-    spec: &mut Spec,
-    fetch: bool,
-) -> Result<Vec<(Component, String)>> {
-    let mut skipped = Vec::new();
-    let mut kept = Vec::new();
-    for component in std::mem::take(&mut spec.profile.components) {
-        let mut missing = None;
-        if component.when_unavailable == WhenUnavailable::Skip && fetch {
-            for image in &component.definition.images {
-                if observe::image_facts(world, image).await?.is_none() {
-                    environment.events.info(format!("looking for {image}"));
-                    if let Err(error) = world.engine.pull(image.as_str(), |_| {}).await {
-                        missing = Some(images::unavailable(image, &error.into()).to_string());
-                    }
-                }
-            }
-        }
-        let needs = &component.definition.needs;
-        let needed =
-            skipped.iter().find(|(gone, _): &&(Component, String)| needs.contains(&gone.name));
-        match (missing, needed) {
-            (Some(why), _) => skipped.push((component, why)),
-            (None, Some((gone, _))) => {
-                let why = format!("it needs {}, which is skipped", gone.name);
-                skipped.push((component, why));
-            }
-            (None, None) => kept.push(component),
-        }
-    }
-    spec.profile.components = kept;
-    Ok(skipped)
 }
 
 async fn look(world: &World, paths: &Paths, prepared: &Prepared) -> Result<Observed> {

@@ -8,7 +8,7 @@
 //!                                                └─ pid file: pid, start time, socket
 //! ```
 //!
-//! [`ensure`] and [`stop`] change what all clusters share: callers hold the shared lock.
+//! [`ensure`] and [`stop`] change what all clusters share: callers hold the lock on starting ([`super::usage`]).
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

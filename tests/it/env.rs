@@ -93,6 +93,21 @@ impl TestEnv {
         text.lines().map(|line| self.normalise(line)).collect()
     }
 
+    /// Files below the state folder.
+    pub fn state_files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path("home")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => folders.push(path),
+                    path => found.push(path),
+                }
+            }
+        }
+        found
+    }
+
     /// Runs the real `pipe` in the working folder, without a terminal and without input.
     pub fn pipe<const N: usize>(&self, arguments: [&str; N]) -> Run {
         self.run(Path::new(env!("CARGO_BIN_EXE_pipe")), &arguments)

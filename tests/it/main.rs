@@ -14,6 +14,7 @@
     reason = "a test fails by panicking, reports by printing and is nobody's library"
 )]
 
+mod cli;
 mod engine_errors;
 mod env;
 mod fake_helm;

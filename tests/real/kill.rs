@@ -25,10 +25,11 @@ fn each_kind() {
         "proxy",
         "storage",
         "dns",
+        "dns-ready",
         "load/nats-2.15.2",
         "prepare/nats",
         "install/nats",
-        "ready/nats",
+        "serve/nats",
         "smoke/nats",
     ];
     for step in steps {

@@ -141,7 +141,7 @@ impl Home {
         loop {
             let text = std::fs::read_to_string(&journal).unwrap_or_default();
             let begun = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if begun.into_iter().any(|line| line["type"] == "intent" && line["step"] == step) {
+            if begun.into_iter().any(|line| line["entry"] == "intent" && line["step"] == step) {
                 return;
             }
             if let Some(status) = child.try_wait().expect("the child can be asked") {

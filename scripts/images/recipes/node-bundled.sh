@@ -19,6 +19,6 @@ recipe_build() {
     "$IMAGES_DIR/files/node-bundled/default-cni.yaml" >"$root/kind/manifests/default-cni.yaml"
   layer_tar "$root" >"$out/oci/layer.tar"
   oci_layer "$out/oci" "$out/oci/layer.tar" gzip
-  oci_finish "$out/oci" "$(image_local node-bundled)" "$NODE_CONFIG" \
+  oci_finish "$out/oci" "$(image_local node-bundled)" "${NODE_CONFIG/\"none\"/\"bundled\"}" \
     "$(cat "$node/layer"),$LAYER" "\"$(cat "$node/diff-id")\",\"$DIFF_ID\""
 }

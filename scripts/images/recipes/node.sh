@@ -7,7 +7,7 @@ needs="node-base node-images kubernetes containerd runc cni-plugins"
 inputs="root/node.sh root/preload.sh files/node go/kind"
 minutes=2
 
-NODE_CONFIG='{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","container=docker"],"Entrypoint":["/usr/local/bin/entrypoint","/sbin/init"],"StopSignal":"SIGRTMIN+3"}'
+NODE_CONFIG='{"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","container=docker"],"Entrypoint":["/usr/local/bin/entrypoint","/sbin/init"],"StopSignal":"SIGRTMIN+3","Labels":{"pipe.dev/pod-network":"none"}}'
 
 recipe_build() {
   local out=$1 kind_module

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::plan::NodePlan;
 use crate::provider::kind::{CLUSTER_LABEL, ROLE_LABEL};
 use crate::provider::labels;
-use crate::spec::{Cluster, NetworkMode};
+use crate::spec::Cluster;
 use crate::world::engine::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
 use crate::world::host::Host;
 
@@ -59,7 +59,7 @@ pub fn container_labels(cluster: &Cluster, node: &NodePlan) -> BTreeMap<String, 
             (ROLE_LABEL, role),
             (labels::NODE, node.node.name.as_str()),
             (labels::SPEC_HASH, node.spec_hash.as_str()),
-            (labels::NETWORK, network(cluster.network)),
+            (labels::NETWORK, cluster.network.as_str()),
             (labels::LAYOUT, labels::LAYOUT_VERSION),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
@@ -72,14 +72,4 @@ pub fn volume_labels(cluster: &Cluster, host: &str) -> BTreeMap<String, String> 
     let mut all = labels::ours(Some(&cluster.name));
     all.insert(host.to_owned(), "true".to_owned());
     all
-}
-
-/// A network mode as a label's value.
-pub fn network(mode: NetworkMode) -> &'static str {
-    match mode {
-        NetworkMode::Auto => "auto",
-        NetworkMode::Bundled => "bundled",
-        NetworkMode::Static => "static",
-        NetworkMode::None => "none",
-    }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
-use crate::spec::{Cluster, NetworkMode, Node};
+use crate::spec::{Cluster, NetworkMode, Node, label};
 
 /// What the documents need beyond the node's own plan.
 pub struct Facts<'a> {
@@ -17,7 +17,7 @@ pub struct Facts<'a> {
     pub version: &'a str,
     /// Bootstrap token: `[a-z0-9]{6}.[a-z0-9]{16}`.
     pub token: &'a str,
-    /// Whether the node's address is its own.
+    /// The node's static address.
     pub address: Ipv4Addr,
     /// Whether the host runs cgroup v1 or the hybrid, which kubelet 1.35 and later refuses by
     /// itself.
@@ -155,36 +155,84 @@ fn registration_labels(node: &Node) -> String {
     let own: Vec<String> = node
         .labels
         .iter()
-        .filter(|(key, _)| kubelet_may_set(key))
+        .filter(|(key, _)| label::kubelet_may_set(key))
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     own.join(",")
 }
 
-/// Kubelet exits when told to give itself a label in Kubernetes' own domains, but for these
-/// (`k8s.io/kubelet/pkg/apis/well_known_labels.go`).
-fn kubelet_may_set(key: &str) -> bool {
-    let Some((domain, _)) = key.split_once('/') else { return true };
-    let theirs = |name: &str| domain == name || domain.ends_with(&format!(".{name}"));
-    if !theirs("kubernetes.io") && !theirs("k8s.io") {
-        return true;
-    }
-    matches!(key, "topology.kubernetes.io/zone" | "topology.kubernetes.io/region")
-        || domain == "node.kubernetes.io"
-        || domain == "kubelet.kubernetes.io"
-}
-
 #[cfg(test)]
 mod tests {
-    use super::kubelet_may_set;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::spec::Arch;
+    use crate::spec::source::Sources;
+    use crate::world::kube::manifest;
+
+    fn documents_of(network: NetworkMode, host: &str) -> Vec<Value> {
+        let spec = crate::spec::load(&Sources::built_in(), "dev", None, Arch::Amd64).unwrap();
+        let mut cluster = spec.cluster;
+        cluster.network = network;
+        let node = cluster.nodes.iter().find(|node| node.host == host).unwrap();
+        let facts = Facts {
+            cluster: &cluster,
+            control_plane: "dev-control-plane",
+            version: "v1.36.3",
+            token: "abcdef.0123456789abcdef",
+            address: Ipv4Addr::new(10, 89, 0, 2),
+            cgroup_v1: true,
+        };
+        manifest::parse(&documents(&facts, node)).unwrap()
+    }
+
+    /// What kind itself wrote, with its cluster called as ours.
+    fn golden(text: &str) -> Vec<Value> {
+        let text = text.replace("t1", "dev").replace("NODE_IP", "10.89.0.2");
+        manifest::parse(&text).unwrap()
+    }
+
+    /// Labels and taints at registration are ours to add; kind has no words for them.
+    fn without_registration_extras(mut document: Value) -> Value {
+        if let Some(registration) = document.get_mut("nodeRegistration") {
+            registration["taints"] = Value::Null;
+            registration["kubeletExtraArgs"][2]["value"] = json!("");
+        }
+        document
+    }
 
     #[test]
-    fn kubelet_refuses_labels_of_kubernetes_own_domains() {
-        for key in ["role", "zone", "pipe.dev/node", "topology.kubernetes.io/zone", "a.b/c"] {
-            assert!(kubelet_may_set(key), "{key}");
+    fn documents_are_those_that_kind_writes() {
+        for (host, text) in [
+            (
+                "dev-control-plane",
+                include_str!("../../../tests/golden/kind-control-plane.kubeadm.yaml"),
+            ),
+            ("dev-worker", include_str!("../../../tests/golden/kind-worker.kubeadm.yaml")),
+        ] {
+            let ours: Vec<_> = documents_of(NetworkMode::Bundled, host)
+                .into_iter()
+                .map(without_registration_extras)
+                .collect();
+            let kinds: Vec<_> = golden(text).into_iter().map(without_registration_extras).collect();
+            assert_eq!(ours, kinds, "{host}");
         }
-        for key in ["node-role.kubernetes.io/core", "app.kubernetes.io/managed-by", "x.k8s.io/y"] {
-            assert!(!kubelet_may_set(key), "{key}");
-        }
+    }
+
+    #[test]
+    fn labels_and_taints_are_given_at_registration() {
+        let worker = documents_of(NetworkMode::Static, "dev-worker");
+        let registration = &worker[2]["nodeRegistration"];
+        let labels = registration["kubeletExtraArgs"][2]["value"].as_str().unwrap();
+        assert!(labels.contains("arch=arm64") && labels.contains("zone=b"), "{labels}");
+        assert!(!labels.contains("node-role") && !labels.contains("managed-by"), "{labels}");
+        assert_eq!(
+            registration["taints"],
+            json!([{"key": "arch", "value": "arm64", "effect": "NoSchedule"}])
+        );
+        let control = documents_of(NetworkMode::Static, "dev-control-plane");
+        assert_eq!(control[1]["nodeRegistration"]["taints"], json!([]), "kubeadm would taint it");
+        let arguments = &control[0]["controllerManager"]["extraArgs"];
+        assert!(arguments.to_string().contains("allocate-node-cidrs"), "{arguments}");
     }
 }

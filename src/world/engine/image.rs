@@ -30,6 +30,9 @@ pub struct ImageInfo {
     /// CPU architecture in Go's spelling.
     #[serde(rename(deserialize = "Architecture"))]
     pub arch: String,
+    /// Labels.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub labels: BTreeMap<String, String>,
     /// When it was made, RFC 3339.
     #[serde(default)]
     pub created: String,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Taint as ApiTaint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Api;
@@ -44,6 +45,8 @@ pub struct NodeState {
     pub taints: BTreeSet<Taint>,
     /// Condition `Ready` is true.
     pub ready: bool,
+    /// When kubelet last said so.
+    pub heartbeat: Option<Timestamp>,
     /// Kubelet's own words about that condition.
     pub ready_message: String,
     /// Resource to quantity, as written: `nvidia.com/gpu` to `2`.
@@ -208,6 +211,7 @@ fn state(node: Node) -> NodeState {
         annotations: node.metadata.annotations.unwrap_or_default(),
         taints: spec.taints.unwrap_or_default().into_iter().map(taint).collect(),
         ready: ready.as_ref().is_some_and(|condition| condition.status == "True"),
+        heartbeat: ready.as_ref().and_then(|c| c.last_heartbeat_time.as_ref()).map(|time| time.0),
         ready_message: ready
             .and_then(|condition| condition.message)
             .unwrap_or_else(|| "kubelet has not reported yet".to_owned()),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod, PodStatus};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
@@ -32,6 +33,8 @@ pub struct PodState {
     pub reason: Option<String>,
     /// Restarts of all its containers.
     pub restarts: u32,
+    /// When the oldest of its running containers started.
+    pub started: Option<Timestamp>,
 }
 
 impl Kube {
@@ -46,6 +49,17 @@ impl Kube {
         let mut pods: Vec<PodState> = list.items.into_iter().map(state).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(pods)
+    }
+
+    /// The pods of all namespaces that are bound to a node.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn pods_on(&self, node: &str) -> Result<Vec<PodState>> {
+        let api = Api::<Pod>::all(self.client.clone());
+        let params = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let list = self.call(&format!("list the pods of node {node}"), api.list(&params)).await?;
+        Ok(list.items.into_iter().map(state).collect())
     }
 
     /// Deletes a pod with its own grace period; one that is not there is no error. It, or one of
@@ -149,9 +163,15 @@ fn state(pod: Pod) -> PodState {
         ready,
         node: pod.spec.and_then(|spec| spec.node_name),
         reason,
+        started: containers(&status).filter_map(started).min(),
         restarts: containers(&status).map(|c| u32::try_from(c.restart_count).unwrap_or(0)).sum(),
         phase: status.phase.unwrap_or_else(|| "Unknown".to_owned()),
     }
+}
+
+fn started(container: &ContainerStatus) -> Option<Timestamp> {
+    let running = container.state.as_ref()?.running.as_ref()?;
+    Some(running.started_at.as_ref()?.0)
 }
 
 fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {

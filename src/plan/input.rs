@@ -1,0 +1,47 @@
+//! Everything a plan is made from.
+
+use std::collections::BTreeMap;
+
+use super::{Observed, Reservation};
+use crate::spec::{ImageName, Spec};
+
+/// When components are proven at the end of `up`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SmokeWhen {
+    /// Those that this run changed.
+    #[default]
+    Changed,
+    /// Every one.
+    Always,
+    /// None.
+    Never,
+}
+
+/// What the user chose on the command line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Nodes may be replaced.
+    pub replace: bool,
+    /// Components and nodes that the files no longer name are removed.
+    pub prune: bool,
+    /// Volumes of pruned components go too.
+    pub delete_data: bool,
+    /// Smoke checks.
+    pub smoke: SmokeWhen,
+}
+
+/// Everything a plan is made from.
+pub struct Input<'a> {
+    /// What is wanted.
+    pub spec: &'a Spec,
+    /// What is there.
+    pub observed: &'a Observed,
+    /// Addresses and ports of this cluster.
+    pub reservation: &'a Reservation,
+    /// Upstream name of the node image.
+    pub node_image: &'a ImageName,
+    /// Digest of each component's chart folder.
+    pub charts: &'a BTreeMap<String, String>,
+    /// The user's choices.
+    pub options: Options,
+}

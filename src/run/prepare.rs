@@ -1,0 +1,130 @@
+//! What files alone cannot say, decided before a plan: the network mode, what can be had, addresses
+//! and ports.
+
+use std::collections::BTreeMap;
+
+use super::context::shared_lock;
+use super::up::{Environment, NODE_IMAGE, Request};
+use super::{images, observe, reserve};
+use crate::plan::Reservation;
+use crate::provider::{kind, labels};
+use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, WhenUnavailable};
+use crate::state::reservation;
+use crate::world::World;
+use crate::{Error, Result};
+
+/// Everything that is known before a plan can be made.
+pub struct Prepared {
+    /// What is wanted, with the network mode decided and components that cannot be had left out.
+    pub spec: Spec,
+    /// Left out, and why.
+    pub skipped: Vec<(Component, String)>,
+    /// Addresses and ports.
+    pub reservation: Reservation,
+    /// Upstream name of the node image.
+    pub node_image: ImageName,
+    /// Digests of charts.
+    pub charts: BTreeMap<String, String>,
+}
+
+/// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
+pub(super) async fn prepare(
+    environment: &Environment<'_>,
+    world: &World,
+    request: &Request,
+    mut spec: Spec,
+    write: bool,
+) -> Result<(Prepared, Vec<String>)> {
+    let node_image = match &request.node_image {
+        Some(image) => image.clone(),
+        None => ImageName::parse(NODE_IMAGE).map_err(Error::bug)?,
+    };
+    if spec.cluster.network == NetworkMode::Auto {
+        spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
+    }
+    let skipped = skip_unavailable(environment, world, &mut spec, write).await?;
+    let reserved = {
+        let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
+        let lock = shared_lock(paths, "pipe up", cancel, events).await?;
+        let reserved = reserve::propose(world, paths, &spec, &lock).await?;
+        if write {
+            reservation::save(&reserved.reservation, paths, &spec.cluster.name, &lock)?;
+        }
+        reserved
+    };
+    let mut charts = BTreeMap::new();
+    for component in &spec.profile.components {
+        let chart = &component.definition.chart;
+        let digest = environment.sources.chart_digest(chart)?;
+        charts.insert(chart.clone(), digest);
+    }
+    let reservation = reserved.reservation;
+    Ok((Prepared { spec, skipped, reservation, node_image, charts }, reserved.notes))
+}
+
+/// `auto`: what an existing cluster has, else `bundled` where the image brings a CNI manifest.
+async fn network_mode(
+    world: &World,
+    cluster: &ClusterName,
+    node_image: &ImageName,
+) -> Result<NetworkMode> {
+    let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
+    for container in world.engine.containers(&[&filter]).await? {
+        match container.labels.get(labels::NETWORK).map(String::as_str) {
+            Some("static") => return Ok(NetworkMode::Static),
+            Some("bundled") => return Ok(NetworkMode::Bundled),
+            _ => {}
+        }
+    }
+    match observe::image_facts(world, node_image).await? {
+        Some(facts) => {
+            let image = world.engine.image(&facts.reference).await?;
+            let network = image.and_then(|image| image.labels.get(labels::IMAGE_NETWORK).cloned());
+            let bare = network.is_some_and(|network| network == "none");
+            Ok(if bare { NetworkMode::Static } else { NetworkMode::Bundled })
+        }
+        // An image that has still to be pulled comes from upstream, which brings kindnet.
+        None => Ok(NetworkMode::Bundled),
+    }
+}
+
+/// Takes components out whose image cannot be had and whose profile says `skip`.
+async fn skip_unavailable(
+    environment: &Environment<'_>,
+    world: &World,
+    spec: &mut Spec,
+    fetch: bool,
+) -> Result<Vec<(Component, String)>> {
+    let mut skipped = Vec::new();
+    let mut kept = Vec::new();
+    for component in std::mem::take(&mut spec.profile.components) {
+        let mut missing = None;
+        if component.when_unavailable == WhenUnavailable::Skip && fetch {
+            for image in &component.definition.images {
+                if observe::image_facts(world, image).await?.is_none() {
+                    environment.events.info(format!("looking for {image}"));
+                    let pulled = tokio::select! {
+                        pulled = world.engine.pull(image.as_str(), |_| {}) => pulled,
+                        () = environment.cancel.cancelled() => return Err(Error::interrupted()),
+                    };
+                    if let Err(error) = pulled {
+                        missing = Some(images::unavailable(image, &error.into()).to_string());
+                    }
+                }
+            }
+        }
+        let needs = &component.definition.needs;
+        let needed =
+            skipped.iter().find(|(gone, _): &&(Component, String)| needs.contains(&gone.name));
+        match (missing, needed) {
+            (Some(why), _) => skipped.push((component, why)),
+            (None, Some((gone, _))) => {
+                let why = format!("it needs {}, which is skipped", gone.name);
+                skipped.push((component, why));
+            }
+            (None, None) => kept.push(component),
+        }
+    }
+    spec.profile.components = kept;
+    Ok(skipped)
+}
