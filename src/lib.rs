@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod digest;
 pub mod error;
 pub mod plan;
 pub mod provider;

@@ -46,9 +46,10 @@ impl World {
     /// [`crate::Kind::Host`]: no Podman, too old, or its service does not start.
     pub async fn connect(env: &Env, engine: Option<&str>) -> Result<World> {
         let host = Host::measure();
-        let usage = Usage::begin(env)?;
-        let starting = Usage::starting(env)?;
+        let usage = Usage::begin(env).await?;
+        let starting = Usage::starting(env).await?;
         let found = service::ensure(engine, env, &host).await;
+        // Ending it removes its file too.
         starting.end(async || Ok(())).await?;
         let found = found?;
         let engine = Engine::connect(&found.candidate.path)?;

@@ -2,70 +2,90 @@
 
 use std::io::BufRead as _;
 
+use serde::Serialize;
+
 use super::app::App;
 use crate::run::status;
+use crate::world::World;
 use crate::{Error, Result};
 
-/// Remove the cache: tools, charts, evidence archives
+/// Remove the cache: images built from source, tools, charts, evidence archives
 ///
-/// Clusters must be gone first. Images in the engine's store that pipe built stay in the engine
-/// unless --images is given.
+/// Clusters must be gone first. What is removed is downloaded or built again when it is needed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
-    /// Also remove images that pipe built (localhost/pipe/…) from the engine's store
+    /// Keep images that were built from source: they take about 20 minutes to build again
     #[arg(long)]
-    images: bool,
+    keep_images: bool,
+}
+
+/// What was removed.
+#[derive(Default, Serialize)]
+struct Purged {
+    removed: Vec<String>,
+    bytes: u64,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
-    let (clusters, images) = app
-        .looking(async |world| {
-            let clusters = status::clusters(world, &app.paths).await?;
-            let built = world.built.images.iter();
-            Ok((clusters, built.map(|image| image.local.clone()).collect::<Vec<_>>()))
-        })
-        .await?;
-    if let Some(cluster) = clusters.first() {
-        return Err(Error::failed("cluster-left", format!("cluster {cluster} is still there"))
-            .hint("remove clusters first: pipe teardown --all"));
+    let images = app.looking(async |world| built_images(app, world).await).await?;
+    let images = if args.keep_images { Vec::new() } else { images };
+    let kept = app.paths.kept(args.keep_images)?;
+    if kept.is_empty() && images.is_empty() {
+        app.say("there is nothing to remove")?;
+        return app.report.result("purge", Ok(&Purged::default()));
     }
-    let kept = app.paths.kept()?;
-    let total: u64 = kept.iter().map(|kept| kept.bytes).sum();
-    if kept.is_empty() && (!args.images || images.is_empty()) {
-        return app.say("there is nothing to remove");
-    }
-    let megabytes = total / 1_000_000;
     for entry in &kept {
         app.say(&format!("{} ({} MB)", entry.path.display(), entry.bytes / 1_000_000))?;
     }
-    if !args.yes {
-        if !app.env.terminal.stdin {
-            return Err(Error::usage(
-                "not-confirmed",
-                "purge asks first, and there is no terminal",
-            )
+    for image in &images {
+        app.say(&format!("image {image}"))?;
+    }
+    if !args.yes && !confirmed(app)? {
+        app.say("nothing was removed")?;
+        return app.report.result("purge", Ok(&Purged::default()));
+    }
+    let removal = app.looking(async |world| {
+        for image in &images {
+            world.engine.remove_image(image).await?;
+        }
+        Ok(())
+    });
+    removal.await?;
+    app.paths.purge(&kept)?;
+    let paths = kept.iter().map(|kept| kept.path.display().to_string());
+    let bytes = kept.iter().map(|kept| kept.bytes).sum();
+    app.report.result("purge", Ok(&Purged { removed: paths.chain(images).collect(), bytes }))
+}
+
+/// Built images in the engine, by our name for them.
+///
+/// # Errors
+/// A cluster is still there.
+async fn built_images(app: &App, world: &World) -> Result<Vec<String>> {
+    if let Some(cluster) = status::clusters(world, &app.paths).await?.first() {
+        return Err(Error::failed("cluster-left", format!("cluster {cluster} is still there"))
+            .hint("remove clusters first: pipe teardown --all"));
+    }
+    let mut images = Vec::new();
+    for built in &world.built.images {
+        if world.engine.image(&built.local).await?.is_some() {
+            images.push(built.local.clone());
+        }
+    }
+    Ok(images)
+}
+
+/// Asks on the terminal.
+fn confirmed(app: &App) -> Result<bool> {
+    if !app.env.terminal.stdin {
+        return Err(Error::usage("not-confirmed", "purge asks first, and there is no terminal")
             .hint("add --yes"));
-        }
-        app.say(&format!("remove {megabytes} MB? [y/N]"))?;
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return app.say("nothing was removed");
-        }
     }
-    if args.images {
-        let removed = app.looking(async |world| {
-            for image in &images {
-                world.engine.remove_image(image).await?;
-            }
-            Ok(())
-        });
-        removed.await?;
-    }
-    app.paths.purge()?;
-    let removed: Vec<String> = kept.iter().map(|kept| kept.path.display().to_string()).collect();
-    app.report.result("purge", Ok(&serde_json::json!({"removed": removed, "bytes": total})))
+    app.say("remove all of this? [y/N]")?;
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::input::{Input, SmokeWhen};
 use super::observed::Live;
 use super::{Action, Phase, Plan};
+use crate::digest;
 use crate::spec::{Component, ImageName};
 
 /// Adds every component's steps, in installation order, and what pruning asks for.
@@ -195,5 +196,5 @@ pub fn release_hash(input: &Input<'_>, component: &Component) -> String {
         "images": component.definition.images,
     });
     let digest = Sha256::digest(text.to_string());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest::hex(digest.get(..8).unwrap_or_default())
 }

@@ -1,9 +1,11 @@
 //! Addresses and ports that a cluster holds from before it is made until it is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::spec::{Cluster, NodeName};
 
 /// Version of the form.
 const SCHEMA: u32 = 1;
@@ -41,6 +43,25 @@ impl Reservation {
         }
     }
 
+    /// Gives the nodes of a changed file the containers they have, and new ones free numbers.
+    pub fn keep_hosts(&self, cluster: &mut Cluster) {
+        let known: BTreeMap<&NodeName, &String> =
+            self.nodes.iter().map(|(host, node)| (&node.name, host)).collect();
+        let mut taken: BTreeSet<String> = self.nodes.keys().cloned().collect();
+        for node in &mut cluster.nodes {
+            if let Some(host) = known.get(&node.name) {
+                node.host = (*host).clone();
+                continue;
+            }
+            let stem = node.host.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+            let numbered = (1..).map(|n| if n == 1 { stem.clone() } else { format!("{stem}{n}") });
+            if let Some(host) = numbered.into_iter().find(|host| !taken.contains(host)) {
+                taken.insert(host.clone());
+                node.host = host;
+            }
+        }
+    }
+
     /// Every host port in it.
     pub fn host_ports(&self) -> impl Iterator<Item = u16> {
         self.ports.values().copied().chain([self.api_port])
@@ -50,6 +71,9 @@ impl Reservation {
 /// One node's addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAddress {
+    /// Our name of the node. Containers are numbered by file order when a cluster is made, and keep
+    /// their nodes when the file changes.
+    pub name: NodeName,
     /// On the engine network.
     pub address: Ipv4Addr,
     /// On the engine network, where it has IPv6.

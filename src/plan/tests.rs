@@ -16,7 +16,7 @@ use super::reserve::{NodeAddress, Reservation};
 use super::teardown::teardown;
 use super::{Phase, Plan};
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ImageName, NetworkMode, Spec};
+use crate::spec::{Arch, ImageName, NetworkMode, NodeName, Spec};
 
 /// A spec, what is there, and everything between.
 struct World {
@@ -39,7 +39,8 @@ impl World {
         for (index, node) in (0u8..).zip(&spec.cluster.nodes) {
             let address = Ipv4Addr::new(10, 89, 0, 200 + index);
             let pod_cidr = format!("10.244.{index}.0/24");
-            let reserved = NodeAddress { address, address6: None, pod_cidr };
+            let name = node.name.clone();
+            let reserved = NodeAddress { name, address, address6: None, pod_cidr };
             reservation.nodes.insert(node.host.clone(), reserved);
         }
         reservation.ports.insert("nats-client".to_owned(), 4222);
@@ -242,6 +243,46 @@ fn a_component_that_left_the_profile_is_named_and_pruned_when_asked() {
     assert!(world.plan().notes[0].contains("--prune"), "{:?}", world.plan().notes);
     world.options.prune = true;
     assert_eq!(ids(&world.plan()), ["uninstall/nats"]);
+}
+
+#[test]
+fn nodes_keep_their_containers_when_the_file_changes() {
+    let world = World::new("dev", NetworkMode::Static);
+    let mut cluster = world.spec.cluster.clone();
+    let mut new = cluster.nodes[1].clone();
+    new.name = NodeName::parse("new").unwrap();
+    // A node put between the old ones would take over a container by its place in the file.
+    cluster.nodes.insert(1, new);
+    for (node, host) in
+        cluster.nodes.iter_mut().skip(1).zip(["dev-worker", "dev-worker2", "dev-worker3"])
+    {
+        node.host = host.to_owned();
+    }
+    world.reservation.keep_hosts(&mut cluster);
+    let hosts: Vec<_> =
+        cluster.nodes.iter().map(|node| (node.name.as_str(), node.host.as_str())).collect();
+    assert_eq!(
+        hosts,
+        [
+            ("core", "dev-control-plane"),
+            ("new", "dev-worker3"),
+            ("edge", "dev-worker"),
+            ("gpu", "dev-worker2"),
+        ]
+    );
+}
+
+#[test]
+fn a_new_worker_makes_old_nodes_learn_its_route() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    world.observed.nodes.remove("dev-worker2");
+    world.live().nodes.remove("dev-worker2");
+    let plan = world.plan();
+    for id in ["routes/core", "routes/edge"] {
+        let step = plan.step(id).unwrap_or_else(|| panic!("{id}: {}", plan.to_text()));
+        assert_eq!(step.needs, BTreeSet::from(["join/gpu".to_owned()]));
+    }
+    assert!(plan.step("init").is_none());
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub(super) async fn prepare(
         Some(image) => image.clone(),
         None => ImageName::parse(NODE_IMAGE).map_err(Error::bug)?,
     };
+    if let Some(old) = reservation::load(environment.paths, &spec.cluster.name)? {
+        old.keep_hosts(&mut spec.cluster);
+    }
     if spec.cluster.network == NetworkMode::Auto {
         spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
     }

@@ -27,7 +27,8 @@ pub async fn prove(
 ) -> Result<Vec<Report>> {
     let paths = environment.paths;
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let spec = spec_of(environment.sources, cluster, &Receipt::load(&paths.cluster(cluster))?)?;
+    let last = Receipt::load(&paths.cluster(cluster))?;
+    let spec = spec_of(environment.sources, cluster, &last, &reservation)?;
     let chosen = choose(&spec.profile.components, names)?;
     let world = World::connect(environment.env, environment.engine).await?;
     let context = Context {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::plan::{Reservation, reserve::NodeAddress};
 use crate::provider::kind;
-use crate::spec::{HostPorts, Spec, port};
+use crate::spec::{HostPorts, NodeName, Spec, port};
 use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
 use crate::state::reservation;
@@ -108,11 +108,13 @@ async fn addresses(
     }
     let reserved: BTreeMap<String, Ipv4Addr> =
         kept.iter().map(|(host, node)| (host.clone(), node.address)).collect();
-    let hosts: Vec<String> = spec.cluster.nodes.iter().map(|node| node.host.clone()).collect();
+    let names: BTreeMap<String, NodeName> =
+        spec.cluster.nodes.iter().map(|node| (node.host.clone(), node.name.clone())).collect();
+    let hosts: Vec<String> = names.keys().cloned().collect();
     let assigned = network::assign_addresses(subnet, &hosts, &used, &reserved)?;
     let mut cidrs: BTreeSet<String> = kept.values().map(|node| node.pod_cidr.clone()).collect();
     let mut nodes = BTreeMap::new();
-    for host in hosts {
+    for (host, name) in names {
         let Some(&address) = assigned.get(&host) else { continue };
         let pod_cidr = match kept.get(&host) {
             Some(node) => node.pod_cidr.clone(),
@@ -120,7 +122,7 @@ async fn addresses(
         };
         cidrs.insert(pod_cidr.clone());
         let address6 = subnet6.and_then(|subnet| network::matching_ipv6(subnet, address));
-        nodes.insert(host, NodeAddress { address, address6, pod_cidr });
+        nodes.insert(host, NodeAddress { name, address, address6, pod_cidr });
     }
     Ok(nodes)
 }

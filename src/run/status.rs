@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::observe;
 use super::up::{Endpoint, endpoints};
-use crate::plan::Observed;
 use crate::plan::observed::NodeStage;
+use crate::plan::{Observed, Reservation};
 use crate::provider::{kind, labels};
 use crate::report::Table;
 use crate::spec::source::Sources;
@@ -171,7 +171,7 @@ pub async fn status(
 ) -> Result<Status> {
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
     let last = Receipt::load(&paths.cluster(cluster))?;
-    let spec = spec_of(sources, cluster, &last)?;
+    let spec = spec_of(sources, cluster, &last, &reservation)?;
     let image = crate::spec::ImageName::parse(super::up::NODE_IMAGE).map_err(Error::bug)?;
     let observed = observe::observe(world, paths, cluster, Some(&spec), Some(&image)).await?;
     if observed.nodes.is_empty() {
@@ -232,10 +232,17 @@ pub async fn status(
 ///
 /// # Errors
 /// They cannot be read, or are wrong by now.
-pub fn spec_of(sources: &Sources, cluster: &ClusterName, last: &Receipt) -> Result<Spec> {
+pub fn spec_of(
+    sources: &Sources,
+    cluster: &ClusterName,
+    last: &Receipt,
+    reservation: &Reservation,
+) -> Result<Spec> {
     let arch = Arch::host().ok_or_else(|| Error::host("unknown-arch", "unknown host"))?;
     let profile = last.profile.as_ref().map(ProfileName::as_str);
-    crate::spec::load(sources, cluster.as_str(), profile, arch)
+    let mut spec = crate::spec::load(sources, cluster.as_str(), profile, arch)?;
+    reservation.keep_hosts(&mut spec.cluster);
+    Ok(spec)
 }
 
 /// The error of every command about a cluster that is not there.

@@ -286,7 +286,7 @@ impl Session<'_> {
     /// Different for every run and message, so that nothing old or repeated passes for it.
     fn payload(&self, index: u64) -> String {
         let seed = format!("{} {}", self.target.run_id, index + 1);
-        format!("{seed} {}", hex(Sha256::digest(&seed).as_slice()))
+        format!("{seed} {}", crate::digest::hex(Sha256::digest(&seed).as_slice()))
     }
 }
 
@@ -295,9 +295,5 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 fn short_digest(digest: &[u8]) -> String {
-    hex(digest.get(..6).unwrap_or(digest))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::digest::hex(digest.get(..6).unwrap_or(digest))
 }

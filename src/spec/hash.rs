@@ -1,7 +1,5 @@
 //! Fingerprints that say when a node's container must be made anew.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, Node};
@@ -21,10 +19,7 @@ impl Node {
              pods={pod_subnet} services={service_subnet} ports={host_ports:?}"
         );
         let digest = Sha256::digest(text.as_bytes());
-        digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-            let _infallible = write!(hex, "{byte:02x}");
-            hex
-        })
+        crate::digest::hex(digest.get(..8).unwrap_or_default())
     }
 }
 

@@ -228,7 +228,7 @@ impl Sources {
                 hash.update(part);
             }
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(crate::digest::hex(&hash.finalize()))
     }
 
     /// The chart `name` as a folder that helm can read: the project's as it stands, a built-in one

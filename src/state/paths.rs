@@ -9,13 +9,15 @@ use crate::{Error, Result};
 /// Our folder in each of the XDG folders.
 const NAME: &str = "pipe";
 
-/// The four folders of this user; nothing is created until something is written.
+/// What the image factory keeps in the cache: the map of built images, and what they were made from.
+const OF_IMAGES: [&str; 2] = ["images", "factory"];
+
+/// The folders of this user that last; nothing is created until something is written. The runtime
+/// folder, for sockets, is [`crate::world`]'s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
     state: PathBuf,
     cache: PathBuf,
-    config: PathBuf,
-    runtime: PathBuf,
 }
 
 /// Something that outlives the last cluster, with its size in bytes.
@@ -28,7 +30,7 @@ pub struct Kept {
 }
 
 impl Paths {
-    /// Reads `XDG_STATE_HOME`, `XDG_CACHE_HOME`, `XDG_CONFIG_HOME`, `XDG_RUNTIME_DIR` and `HOME`.
+    /// Reads `XDG_STATE_HOME`, `XDG_CACHE_HOME` and `HOME`.
     /// Relative paths are ignored, as the XDG specification demands. Fails where neither an XDG
     /// variable nor `HOME` says where to go.
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Paths> {
@@ -41,15 +43,9 @@ impl Paths {
                     .hint("set HOME to your home folder")
             })
         };
-        let state = folder("XDG_STATE_HOME", ".local/state")?;
-        let runtime = absolute("XDG_RUNTIME_DIR")
-            .or_else(|| Some(user_runtime_folder()).filter(|path| path.is_dir()))
-            .map_or_else(|| state.join("run"), |base| base.join(NAME));
         Ok(Paths {
             cache: folder("XDG_CACHE_HOME", ".cache")?,
-            config: folder("XDG_CONFIG_HOME", ".config")?,
-            runtime,
-            state,
+            state: folder("XDG_STATE_HOME", ".local/state")?,
         })
     }
 
@@ -61,16 +57,6 @@ impl Paths {
     /// What can be fetched or built again.
     pub fn cache(&self) -> &Path {
         &self.cache
-    }
-
-    /// What the user wrote for all projects.
-    pub fn config(&self) -> &Path {
-        &self.config
-    }
-
-    /// Sockets and pid files; gone after a reboot.
-    pub fn runtime(&self) -> &Path {
-        &self.runtime
     }
 
     /// What all clusters share: the signing key, the lock of embedded files.
@@ -107,11 +93,15 @@ impl Paths {
         Ok(())
     }
 
-    /// What [`Paths::purge`] would remove, largest first.
-    pub fn kept(&self) -> Result<Vec<Kept>> {
+    /// What outlives the last cluster, largest first; without what belongs to built images if
+    /// `but_images`.
+    pub fn kept(&self, but_images: bool) -> Result<Vec<Kept>> {
         let mut kept = Vec::new();
         for folder in [self.cache.clone(), self.shared(), self.evidence()] {
             for name in file::names(&folder)? {
+                if but_images && OF_IMAGES.contains(&name.as_str()) {
+                    continue;
+                }
                 let path = folder.join(name);
                 kept.push(Kept { bytes: file::size(&path), path });
             }
@@ -120,23 +110,20 @@ impl Paths {
         Ok(kept)
     }
 
-    /// Removes the cache, evidence and everything shared. Clusters and their state stay.
-    pub fn purge(&self) -> Result<()> {
-        for folder in [self.cache.clone(), self.shared(), self.evidence()] {
-            file::remove(&folder)?;
+    /// Removes what [`Paths::kept`] listed. Clusters and their state stay.
+    pub fn purge(&self, kept: &[Kept]) -> Result<()> {
+        for entry in kept {
+            file::remove(&entry.path)?;
         }
-        file::remove_if_empty(&self.state);
+        for folder in [&self.cache, &self.shared(), &self.evidence(), &self.state] {
+            file::remove_if_empty(folder);
+        }
         Ok(())
     }
 
     fn clusters_folder(&self) -> PathBuf {
         self.state.join("clusters")
     }
-}
-
-/// Where systemd puts sockets of a logged-in user, even if this shell was not told.
-fn user_runtime_folder() -> PathBuf {
-    PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw()))
 }
 
 /// The state of one cluster.
@@ -187,10 +174,8 @@ pub(crate) mod tests {
     /// Paths in a temporary home.
     pub(crate) fn paths_in(home: &Path) -> Paths {
         let home = home.to_str().unwrap().to_owned();
-        let run = format!("{home}/run");
         Paths::from_env(|name| match name {
             "HOME" => Some(home.clone()),
-            "XDG_RUNTIME_DIR" => Some(run.clone()),
             _ => None,
         })
         .unwrap()
@@ -202,14 +187,11 @@ pub(crate) mod tests {
             "HOME" => Some("/home/ada".to_owned()),
             "XDG_STATE_HOME" => Some("relative".to_owned()),
             "XDG_CACHE_HOME" => Some("/var/cache/ada".to_owned()),
-            "XDG_RUNTIME_DIR" => Some("/run/user/7".to_owned()),
             _ => None,
         };
         let paths = Paths::from_env(env).unwrap();
         assert_eq!(paths.state(), Path::new("/home/ada/.local/state/pipe"));
         assert_eq!(paths.cache(), Path::new("/var/cache/ada/pipe"));
-        assert_eq!(paths.config(), Path::new("/home/ada/.config/pipe"));
-        assert_eq!(paths.runtime(), Path::new("/run/user/7/pipe"));
         assert_eq!(Paths::from_env(|_| None).unwrap_err().code, "no-home");
     }
 
@@ -229,10 +211,14 @@ pub(crate) mod tests {
             paths.remove_cluster(name).unwrap();
         }
         assert_eq!(file::names(paths.state()).unwrap(), ["evidence"]);
-        let kept: Vec<u64> = paths.kept().unwrap().iter().map(|kept| kept.bytes).collect();
-        assert_eq!(kept, [9, 5]);
-        paths.purge().unwrap();
-        assert!(paths.kept().unwrap().is_empty());
+        file::write(&paths.cache().join("images/built.json"), b"123").unwrap();
+        let sizes = |but_images| -> Vec<u64> {
+            paths.kept(but_images).unwrap().iter().map(|kept| kept.bytes).collect()
+        };
+        assert_eq!((sizes(true), sizes(false)), (vec![9, 5], vec![9, 5, 3]));
+        paths.purge(&paths.kept(true).unwrap()).unwrap();
+        assert_eq!(sizes(false), [3]);
+        paths.purge(&paths.kept(false).unwrap()).unwrap();
         assert!(!paths.state().exists() && !paths.cache().exists());
     }
 }

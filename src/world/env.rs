@@ -72,16 +72,6 @@ impl Env {
         self.xdg("XDG_CACHE_HOME", ".cache")
     }
 
-    /// `${XDG_STATE_HOME:-~/.local/state}/pipe`: journals, receipts, credentials.
-    pub fn state_dir(&self) -> Result<PathBuf> {
-        self.xdg("XDG_STATE_HOME", ".local/state")
-    }
-
-    /// `${XDG_CONFIG_HOME:-~/.config}/pipe`: the user's settings.
-    pub fn config_dir(&self) -> Result<PathBuf> {
-        self.xdg("XDG_CONFIG_HOME", ".config")
-    }
-
     /// `$XDG_RUNTIME_DIR/pipe`: sockets and pid files. Without that variable, `/run/pipe` for root
     /// and a folder for this user alone under the temporary directory otherwise.
     pub fn runtime_dir(&self) -> PathBuf {
@@ -127,13 +117,12 @@ mod tests {
 
     #[test]
     fn folders_follow_xdg() {
-        let env = Env::from([("HOME", "/home/ada"), ("XDG_STATE_HOME", "/s")]);
+        let env = Env::from([("HOME", "/home/ada")]);
         assert_eq!(env.cache_dir().unwrap(), Path::new("/home/ada/.cache/pipe"));
-        assert_eq!(env.state_dir().unwrap(), Path::new("/s/pipe"));
         let env = Env::from([("HOME", "/home/ada"), ("XDG_CACHE_HOME", "relative")]);
         assert_eq!(env.cache_dir().unwrap(), Path::new("/home/ada/.cache/pipe"));
         let env = Env::from([("HOME", "")]);
-        assert_eq!(env.config_dir().unwrap_err().code, "no-home");
+        assert_eq!(env.cache_dir().unwrap_err().code, "no-home");
     }
 
     #[test]

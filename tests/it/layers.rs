@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 /// Modules in reading order, and which other modules of ours each may use. `spec::name` stands for
 /// the names alone.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("digest", &[]),
     ("error", &[]),
-    ("spec", &["error"]),
-    ("plan", &["error", "spec", "report::event"]),
+    ("spec", &["digest", "error"]),
+    ("plan", &["digest", "error", "spec", "report::event"]),
     ("report", &["error", "spec::name"]),
-    ("world", &["error", "spec::name", "report::event"]),
+    ("world", &["digest", "error", "spec::name", "report::event"]),
     ("state", &["error", "spec", "plan", "report"]),
     ("provider", &["error", "spec", "plan", "world", "report", "state"]),
-    ("smoke", &["error", "spec", "world", "report", "state"]),
-    ("run", &["error", "spec", "plan", "world", "report", "state", "provider", "smoke"]),
+    ("smoke", &["digest", "error", "spec", "world", "report", "state"]),
+    ("run", &["digest", "error", "spec", "plan", "world", "report", "state", "provider", "smoke"]),
     ("cli", &["error", "spec", "plan", "world", "report", "state", "provider", "smoke", "run"]),
 ];
 

@@ -242,7 +242,7 @@ fn event_line(event: &Event) -> String {
 mod tests {
     use super::*;
 
-    fn pod(status: serde_json::Value) -> PodState {
+    fn pod(status: &serde_json::Value) -> PodState {
         let object = serde_json::json!({
             "metadata": {"name": "nats-0", "uid": "1"},
             "spec": {"containers": [], "nodeName": "dev-worker"},
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_most_telling_reason_is_said() {
-        let pulling = pod(serde_json::json!({
+        let pulling = pod(&serde_json::json!({
             "phase": "Pending",
             "initContainerStatuses": [{
                 "name": "i", "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -268,7 +268,7 @@ mod tests {
         }));
         insta::assert_snapshot!(summary(&pulling), @r#"nats-0 on dev-worker is Pending, not ready: ImagePullBackOff: Back-off pulling image "x""#);
 
-        let crashing = pod(serde_json::json!({
+        let crashing = pod(&serde_json::json!({
             "phase": "Running",
             "containerStatuses": [{
                 "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 4,
@@ -278,7 +278,7 @@ mod tests {
         }));
         insta::assert_snapshot!(summary(&crashing), @"nats-0 on dev-worker is Running, not ready (4 restarts): CrashLoopBackOff: back-off 40s (last exit code 1)");
 
-        let unscheduled = pod(serde_json::json!({
+        let unscheduled = pod(&serde_json::json!({
             "phase": "Pending",
             "conditions": [{
                 "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
@@ -287,7 +287,7 @@ mod tests {
         }));
         insta::assert_snapshot!(summary(&unscheduled), @"nats-0 on dev-worker is Pending, not ready: Unschedulable: 0/3 nodes are available");
 
-        let ready = pod(serde_json::json!({
+        let ready = pod(&serde_json::json!({
             "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
         }));
         insta::assert_snapshot!(summary(&ready), @"nats-0 on dev-worker is ready");

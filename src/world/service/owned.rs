@@ -95,6 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_types, reason = "the test is the process's parent, not pipe")]
     async fn stop_ends_a_process_that_ignores_sigterm() {
         let mut child = tokio::process::Command::new("sh")
             .args(["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"])

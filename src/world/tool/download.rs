@@ -32,7 +32,7 @@ pub(super) async fn install(tool: &Tool, target: &Path) -> Result<(), String> {
     let expected = String::from_utf8_lossy(&expected);
     let expected = expected.split_whitespace().next().unwrap_or_default().to_lowercase();
     let bytes = fetch(&client, &file).await?;
-    let seen = hex(&Sha256::digest(&bytes));
+    let seen = crate::digest::hex(&Sha256::digest(&bytes));
     if seen != expected {
         return Err(format!("{file} has SHA-256 {seen}, but {checksum} says {expected:?}"));
     }
@@ -103,8 +103,4 @@ fn place(program: &[u8], target: &Path) -> std::io::Result<()> {
         let _gone = fs::remove_file(&unfinished);
     }
     placed
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
