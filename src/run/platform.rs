@@ -7,7 +7,7 @@ use super::wait::Seen;
 use crate::provider::kind::{self, ADMIN_CONF, CNI_MANIFEST, KUBEADM_CONF, STORAGE_MANIFEST};
 use crate::state::kubeconfig;
 use crate::world::engine::{Exec, NetworkSpec, Stdin};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// From a boot until the API server answers.
 const API: Duration = Duration::from_secs(180);
@@ -128,11 +128,16 @@ pub(super) async fn await_dns(context: &Context, id: &str) -> Result<()> {
     let ready = wait.until(|| async {
         match kube.endpoints_ready("kube-system", "kube-dns").await {
             Ok(1..) => Seen::Ready(()),
-            Ok(0) => Seen::NotYet(kube.explain("kube-system", "k8s-app=kube-dns").await),
+            Ok(0) => Seen::NotYet("CoreDNS is not ready".to_owned()),
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });
-    ready.await
+    match ready.await {
+        Err(error) if error.kind == Kind::TimedOut => {
+            Err(error.because(kube.explain("kube-system", "k8s-app=kube-dns").await))
+        }
+        done => done,
+    }
 }
 
 /// `kubectl apply` inside the control plane, as kind does it: no client on the host is needed.

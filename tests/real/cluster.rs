@@ -8,12 +8,27 @@ use super::Case;
 use super::host::podman;
 use super::pipe::Home;
 
-pub const CASES: [Case; 4] = [
+pub const CASES: [Case; 5] = [
     Case::new("single_from_nothing_to_proven_and_back", single),
     Case::new("dev_has_three_labelled_nodes", dev),
+    Case::new("a_worker_is_added_and_pruned", added_and_pruned),
     Case::new("bundled_network", bundled),
     Case::new("two_clusters_at_once", two_at_once),
 ];
+
+/// A pod that serves, on a node of our choice.
+const PROBE: &str = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: probe}
+spec:
+  nodeSelector: {arch: arm64}
+  tolerations: [{key: arch, operator: Exists}]
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: probe
+    image: docker.io/library/nats:2.15.2
+";
 
 /// A single node with no fixed ports, so that tests do not depend on what else runs here.
 pub const ONE: &str = "\
@@ -153,20 +168,7 @@ fn dev() {
 
 /// A pod on the tainted worker resolves a Service by name and reaches a pod of another node.
 fn across_nodes(home: &Home) {
-    let manifest = "\
-apiVersion: v1
-kind: Pod
-metadata: {name: probe}
-spec:
-  restartPolicy: Never
-  nodeSelector: {arch: arm64}
-  tolerations: [{key: arch, operator: Exists}]
-  containers:
-  - name: probe
-    image: docker.io/library/nats:2.15.2
-    command: [\"/nats-server\", \"--version\"]
-";
-    home.write("probe.yaml", manifest);
+    home.write("probe.yaml", PROBE);
     let endpoint = "kubectl -c dev -- get endpoints -n messaging nats -o jsonpath={.subsets[0].addresses[0].ip}";
     let address = home.ok(endpoint);
     // The node's own network namespace routes to the pod of another node.
@@ -174,11 +176,37 @@ spec:
     let greeting = podman(["exec", "dev-worker", "bash", "-c", &reach]);
     assert_eq!(greeting, "INFO");
     home.ok("kubectl -c dev -- apply -f probe.yaml");
-    home.ok(
-        "kubectl -c dev -- wait pod/probe --for=jsonpath={.status.phase}=Succeeded --timeout=60s",
-    );
-    let version = home.ok("kubectl -c dev -- logs probe");
-    assert!(version.contains("nats-server"), "{version}");
+    home.ok("kubectl -c dev -- wait pod/probe --for=condition=Ready --timeout=60s");
+    let logs = home.ok("kubectl -c dev -- logs probe");
+    assert!(logs.contains("Server is ready"), "{logs}");
+}
+
+/// A second node later: only it is made, the first learns its route, and pods talk both ways.
+fn added_and_pruned() {
+    let home = Home::new(&["one"]);
+    home.write_cluster("one", ONE);
+    home.ok("up one --no-smoke");
+    home.write_cluster("one", &format!("{ONE}- {{name: edge, role: general, zone: b}}\n"));
+    let plan = step_ids(&home.json("plan one"));
+    assert!(plan.contains(&"routes/core".to_owned()), "{plan:?}");
+    assert!(!plan.iter().any(|id| id == "init" || id == "create/core"), "{plan:?}");
+    home.ok("up one");
+    home.write("probe.yaml", &PROBE.replace("arch: arm64", "zone: b"));
+    home.ok("kubectl -c one -- apply -f probe.yaml");
+    home.ok("kubectl -c one -- wait pod/probe --for=condition=Ready --timeout=60s");
+    let address = home.ok("kubectl -c one -- get pod probe -o jsonpath={.status.podIP}");
+    let reach = format!("exec 3<>/dev/tcp/{}/4222 && head -c 4 <&3", address.trim());
+    assert_eq!(podman(["exec", "one-control-plane", "bash", "-c", &reach]), "INFO");
+
+    home.write_cluster("one", ONE);
+    let told = home.run("up one");
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("--prune"), "{told}");
+    home.ok("up one --prune");
+    let nodes = home.ok("kubectl -c one -- get nodes -o name");
+    assert_eq!(nodes.trim(), "node/one-control-plane");
+    assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
+    home.ok("teardown one");
 }
 
 fn bundled() {
