@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::context::Context;
 use crate::report::Event;
 use crate::spec::ImageName;
-use crate::world::engine::{Exec, PullProgress, Stdin};
+use crate::world::engine::{Engine, Exec, PullProgress, Stdin};
 use crate::{Error, Result};
 
 /// For one image into one node.
@@ -24,10 +24,24 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
         events.send(Event::StepProgress { id, message, bytes });
     };
     let pulled = tokio::select! {
-        pulled = context.world.engine.pull(image.as_str(), progress) => pulled,
+        pulled = fetch(&context.world.engine, image, progress) => pulled,
         () = context.stop.cancelled() => return Err(Error::interrupted()),
     };
-    pulled.map_err(|error| unavailable(image, &error.into()))
+    pulled.map_err(|error| unavailable(image, &error))
+}
+
+/// Pulls an image by its digest where one is known, and gives it the name that pods and nodes use.
+pub async fn fetch(
+    engine: &Engine,
+    image: &ImageName,
+    progress: impl FnMut(&PullProgress) + Send,
+) -> Result<()> {
+    let Some(digest) = image.digest() else {
+        return Ok(engine.pull(image.as_str(), progress).await?);
+    };
+    let by_digest = format!("{}@{digest}", image.repository());
+    engine.pull(&by_digest, progress).await?;
+    Ok(engine.tag(&by_digest, image.repository(), image.tag()).await?)
 }
 
 /// The error of an image that cannot be had, with both ways out.

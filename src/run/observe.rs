@@ -112,8 +112,8 @@ async fn network(
 
 /// Where the engine has an image: under its upstream name, else built from source.
 pub async fn image_facts(world: &World, image: &ImageName) -> Result<Option<ImageFacts>> {
-    if let Some(found) = world.engine.image(image.as_str()).await? {
-        let reference = image.to_string();
+    if let Some(found) = world.engine.image(image.tagged()).await? {
+        let reference = image.tagged().to_owned();
         return Ok(Some(ImageFacts { reference, id: found.id, built: false }));
     }
     let Some(built) = world.built.find(image.tagged()) else { return Ok(None) };

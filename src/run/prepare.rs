@@ -107,11 +107,11 @@ async fn skip_unavailable(
                 if observe::image_facts(world, image).await?.is_none() {
                     environment.events.info(format!("looking for {image}"));
                     let pulled = tokio::select! {
-                        pulled = world.engine.pull(image.as_str(), |_| {}) => pulled,
+                        pulled = images::fetch(&world.engine, image, |_| {}) => pulled,
                         () = environment.cancel.cancelled() => return Err(Error::interrupted()),
                     };
                     if let Err(error) = pulled {
-                        missing = Some(images::unavailable(image, &error.into()).to_string());
+                        missing = Some(images::unavailable(image, &error).to_string());
                     }
                 }
             }

@@ -197,6 +197,16 @@ impl ImageName {
         self.0.split_once('@').map(|(_, digest)| digest)
     }
 
+    /// Registry and repository, without tag and digest.
+    pub fn repository(&self) -> &str {
+        self.tagged().rsplit_once(':').map_or(self.tagged(), |(repository, _)| repository)
+    }
+
+    /// The tag.
+    pub fn tag(&self) -> &str {
+        self.tagged().rsplit_once(':').map_or("", |(_, tag)| tag)
+    }
+
     /// Last part of the repository and the tag, short enough for a step name: `nats-2.15.2`.
     pub fn short(&self) -> String {
         let tagged = self.tagged();
@@ -220,5 +230,24 @@ impl From<ImageName> for String {
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_names_come_apart() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let image = ImageName::parse(&format!("docker.io/kindest/node:v1@{digest}")).unwrap();
+        assert_eq!(image.tagged(), "docker.io/kindest/node:v1");
+        assert_eq!(image.repository(), "docker.io/kindest/node");
+        assert_eq!((image.tag(), image.digest()), ("v1", Some(digest.as_str())));
+        assert_eq!(image.short(), "node-v1");
+        for wrong in ["nats:2", "docker.io/library/nats", "docker.io/x:1@sha256:0", "docker.io/X:1"]
+        {
+            assert!(ImageName::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }
