@@ -45,10 +45,11 @@ engine_binary() {
   return 127
 }
 
-# Podman with this host's flags.
+# Podman with this host's flags. It may leave processes behind (rootless, DNS), which must hold neither our log (3) nor the
+# factory's lock (9).
 engine() {
   local real flags
   real=$(engine_binary) || return
   mapfile -t flags < <(engine_flags)
-  "$real" "${flags[@]}" "$@"
+  "$real" "${flags[@]}" "$@" 3>&- 9>&-
 }

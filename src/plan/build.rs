@@ -259,7 +259,7 @@ fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
     let image = input.observed.images.get(input.node_image.as_str());
     Some(NodePlan {
         node: node.clone(),
-        image: image.map_or(input.node_image.as_str(), |facts| &facts.reference).to_owned(),
+        image: image.map_or(input.node_image.tagged(), |facts| &facts.reference).to_owned(),
         network: input.reservation.network.clone(),
         address: reserved.address,
         address6: reserved.address6,

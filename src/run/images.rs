@@ -63,7 +63,7 @@ pub(super) async fn load(
         .observed
         .images
         .get(image.as_str())
-        .map_or(image.as_str(), |facts| facts.reference.as_str());
+        .map_or(image.tagged(), |facts| facts.reference.as_str());
     for (index, host) in hosts.iter().enumerate() {
         context.events.progress(id, format!("{host} ({} of {})", index + 1, hosts.len()));
         let loaded = tokio::select! {
