@@ -21,7 +21,7 @@ pub fn teardown(cluster: &ClusterName, observed: &Observed, network: &str, state
     plan.add("kubeconfig", Phase::Removal, [], Action::RemoveKubeconfig);
     if observed.network.as_ref().is_some_and(|facts| facts.ours && !facts.others) {
         let action = Action::RemoveNetwork { name: network.to_owned() };
-        plan.add("network", Phase::Removal, after_nodes(), action);
+        plan.add("network", Phase::Removal, ["volumes"], action);
     }
     let before = plan.ids("");
     plan.add("state", Phase::Removal, before.iter().map(String::as_str), Action::RemoveState);

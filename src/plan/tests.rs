@@ -296,8 +296,8 @@ fn teardown_removes_what_is_there_and_state_last() {
       remove/dev-worker2        remove node dev-worker2
       volumes                   remove volumes  <- remove/dev-control-plane, remove/dev-worker, remove/dev-worker2
       kubeconfig                remove kubeconfig entries
-      network                   remove network kind  <- remove/dev-control-plane, remove/dev-worker, remove/dev-worker2
-      state                     remove state  <- kubeconfig, network, volumes
+      network                   remove network kind  <- volumes
+      state                     remove state  <- kubeconfig, network
     ");
     let nothing = teardown(&world.spec.cluster.name, &Observed::default(), "kind", false);
     assert!(nothing.is_empty());

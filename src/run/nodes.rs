@@ -12,7 +12,7 @@ use crate::provider::kind::{
     ADMIN_CONF, JOINED_MARKER, KUBEADM_CONF, VERSION_FILE, container, kubeadm, pod_network,
 };
 use crate::spec::NetworkMode;
-use crate::world::engine::{Exec, FileToPut as File, State, StdStream};
+use crate::world::engine::{Exec, Fault, FileToPut as File, State, StdStream};
 use crate::world::host::Cgroups;
 use crate::world::kube::PodState;
 use crate::world::process::last_lines;
@@ -21,6 +21,9 @@ use crate::{Error, Result};
 /// From container start until systemd has started containerd; 3 s here, but the engine copies the
 /// image's `/var` first, and a laptop's disk may be slow.
 const BOOT: Duration = Duration::from_secs(120);
+
+/// How often a container may turn out to be there already.
+const CREATE_ATTEMPTS: usize = 3;
 
 /// kubeadm gives the control plane four minutes itself.
 const INIT: Duration = Duration::from_secs(300);
@@ -32,12 +35,19 @@ const READY: Duration = Duration::from_secs(180);
 pub(super) async fn create(context: &Context, node: &NodePlan) -> Result<()> {
     let engine = &context.world.engine;
     let spec = context.spec()?;
-    // What stands here now was left by a run that was cut off between the plan and this point.
-    super::removal::node(context, &node.node.host).await?;
     let labels = container::volume_labels(&spec.cluster, &node.node.host);
-    let volume = engine.create_volume(None, &labels).await?;
-    let made = container::spec(&spec.cluster, node, &volume.name, &context.world.host);
-    engine.create_container(&made).await?;
+    for attempt in 1.. {
+        // What stands here now was left by a run that was cut off after the plan was made, or is
+        // made this moment by an engine that goes on with what a killed run asked of it.
+        super::removal::node(context, &node.node.host).await?;
+        let volume = engine.create_volume(None, &labels).await?;
+        let made = container::spec(&spec.cluster, node, &volume.name, &context.world.host);
+        match engine.create_container(&made).await {
+            Err(error) if error.fault == Fault::Conflict && attempt < CREATE_ATTEMPTS => {}
+            Err(error) => return Err(error.into()),
+            Ok(_id) => break,
+        }
+    }
     if spec.cluster.network == NetworkMode::Static {
         let files = vec![
             File::new(pod_network::CONFLIST, 0o644, pod_network::conflist(node)),

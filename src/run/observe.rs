@@ -29,6 +29,9 @@ pub async fn observe(
 ) -> Result<Observed> {
     let state = paths.cluster(cluster);
     let containers = containers(world, cluster).await?;
+    if spec.is_some() {
+        check_layout(cluster, &containers)?;
+    }
     let mut observed = Observed::default();
     let facts = containers.iter().map(|container| node_facts(world, container));
     for (container, facts) in containers.iter().zip(join_all(facts).await) {
@@ -65,7 +68,12 @@ async fn containers(world: &World, cluster: &ClusterName) -> Result<Vec<Containe
         .because(format!("container {} has no label {}", foreign.name, labels::CLUSTER))
         .hint(format!("choose another name, or remove it: kind delete cluster --name {cluster}")));
     }
-    for container in &containers {
+    Ok(containers)
+}
+
+/// Whether this version understands what another one made. Removal needs no such understanding.
+fn check_layout(cluster: &ClusterName, containers: &[ContainerLine]) -> Result<()> {
+    for container in containers {
         let layout = container.labels.get(labels::LAYOUT).map_or("", String::as_str);
         if layout != labels::LAYOUT_VERSION {
             return Err(Error::failed(
@@ -73,10 +81,10 @@ async fn containers(world: &World, cluster: &ClusterName) -> Result<Vec<Containe
                 format!("cluster {cluster} was made by another version of pipe"),
             )
             .because(format!("{} has layout {layout:?}", container.name))
-            .hint("use that version, or remove it: podman rm -fv of its containers"));
+            .hint(format!("use that version, or remove it: pipe teardown {cluster}")));
         }
     }
-    Ok(containers)
+    Ok(())
 }
 
 async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {

@@ -71,7 +71,17 @@ impl Perform for Context {
 
     async fn undo(&self, step: &Step) -> Result<()> {
         match &step.action {
-            Action::CreateNode(node) => removal::node(self, &node.node.host).await,
+            Action::CreateNode(node) => {
+                // A worker of a cluster that stays must be forgotten by it; where the cluster goes
+                // too, nobody is left to tell.
+                if !node.node.control_plane
+                    && let Ok(kube) = self.kube().await
+                    && let Err(error) = kube.delete_node(&node.node.host).await
+                {
+                    self.events.progress(&step.id, error.to_string());
+                }
+                removal::node(self, &node.node.host).await
+            }
             Action::CreateNetwork { name, .. } => removal::network(self, name).await,
             Action::WriteKubeconfig => removal::kubeconfig(self).await,
             Action::InstallRelease { component, first: true, .. } => {

@@ -1,28 +1,63 @@
 //! Deeds that remove. "Already gone" is success everywhere.
 
+use std::time::{Duration, Instant};
+
 use super::context::Context;
 use crate::Result;
-use crate::provider::kind;
+use crate::provider::{kind, labels};
 use crate::state::{kubeconfig, reservation};
+use crate::world::engine::{EngineResult, Fault};
+
+/// How long the engine may go on with what a killed process asked of it.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Pause between two attempts at something that is in use.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A node container and its volumes, which carry its name as a label, as kind has it.
 pub(super) async fn node(context: &Context, host: &str) -> Result<()> {
     let engine = &context.world.engine;
-    engine.remove(host).await?;
-    for volume in engine.volumes(&[host]).await? {
-        engine.remove_volume(&volume.name).await?;
-    }
-    Ok(())
+    settled(|| async {
+        engine.remove(host).await?;
+        for volume in engine.volumes(&[host]).await? {
+            engine.remove_volume(&volume.name).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
-/// Volumes that carry the cluster's label, whoever left them.
+/// Volumes that carry the cluster's label, whoever left them, and what still uses them.
 pub(super) async fn volumes(context: &Context) -> Result<()> {
     let engine = &context.world.engine;
-    let label = format!("{}={}", crate::provider::labels::CLUSTER, context.cluster);
-    for volume in engine.volumes(&[&label]).await? {
-        engine.remove_volume(&volume.name).await?;
+    let label = format!("{}={}", labels::CLUSTER, context.cluster);
+    settled(|| async {
+        for container in engine.containers(&[&label]).await? {
+            engine.remove(&container.name).await?;
+        }
+        for volume in engine.volumes(&[&label]).await? {
+            engine.remove_volume(&volume.name).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Repeats a removal while the engine says that something is in use: it goes on with what a killed
+/// `pipe` asked of it, so that a container may appear after it was looked for.
+async fn settled<F>(remove: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = EngineResult<()>>,
+{
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        match remove().await {
+            Err(error) if error.fault == Fault::Conflict && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            done => return Ok(done?),
+        }
     }
-    Ok(())
 }
 
 /// The shared network, unless somebody else hangs on it by now.
