@@ -1,6 +1,7 @@
 //! `teardown`: removes a cluster from what is there, never stops early, and leaves nothing.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,9 +13,16 @@ use crate::provider::{kind, labels};
 use crate::report::{Events, Mask};
 use crate::spec::ClusterName;
 use crate::spec::source::Sources;
-use crate::state::journal::Journal;
+use crate::state::journal::{Journal, RunOutcome};
 use crate::state::paths::Paths;
+use crate::state::receipt::{Receipt, StepOutcome, StepReceipt};
 use crate::world::World;
+
+/// How long the engine needs at most to make a container that it was asked for.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Removes `cluster`. The caller holds its lock. Returns the plan that was run; an empty one means
 /// there was nothing.
@@ -27,6 +35,7 @@ pub async fn teardown(
     kubeconfig: KubeconfigChoice,
 ) -> Result<Plan> {
     let state = paths.cluster(cluster);
+    await_late_creations(world, &Receipt::load(&state)?, cluster).await?;
     let observed = observe::observe(world, paths, cluster, None, None).await?;
     let plan = plan::teardown(cluster, &observed, kind::NETWORK, state.path().exists());
     if !plan.is_empty() {
@@ -63,6 +72,30 @@ pub async fn teardown(
         runner.run(&plan).await.into_result()?;
     }
     Ok(plan)
+}
+
+/// A killed `up` may have asked the engine for containers that are made only now: they are given a
+/// moment to appear, so that they can be removed.
+async fn await_late_creations(
+    world: &World,
+    receipt: &Receipt,
+    cluster: &ClusterName,
+) -> Result<()> {
+    let cut_off = receipt.run.as_ref().filter(|run| run.outcome == RunOutcome::Unfinished);
+    let creating = |step: &&StepReceipt| {
+        step.id.starts_with("create/") && step.outcome == StepOutcome::Unfinished
+    };
+    let Some(run) = cut_off else { return Ok(()) };
+    let begun = run.steps.iter().filter(|step| step.id.starts_with("create/")).count();
+    if !run.steps.iter().any(|step| creating(&step)) {
+        return Ok(());
+    }
+    let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
+    let deadline = Instant::now() + LATE;
+    while world.engine.containers(&[&filter]).await?.len() < begun && Instant::now() < deadline {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// After a failed `up`: removes the state of a cluster of which no container is left, and the
