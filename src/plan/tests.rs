@@ -44,7 +44,7 @@ impl World {
             reservation.nodes.insert(node.host.clone(), reserved);
         }
         reservation.ports.insert("nats-client".to_owned(), 4222);
-        let node_image = ImageName::parse("docker.io/kindest/node:v1.36.3").unwrap();
+        let node_image = ImageName::parse("docker.io/kindest/node:v1.36.4").unwrap();
         let mut observed = Observed::default();
         let components = spec.profile.components.iter();
         let images = components.flat_map(|component| component.definition.images.clone());

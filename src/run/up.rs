@@ -24,7 +24,7 @@ use crate::world::env::Env;
 use crate::{Error, Result};
 
 /// The node image a cluster is made from unless another is named.
-pub const NODE_IMAGE: &str = "docker.io/kindest/node:v1.36.3";
+pub const NODE_IMAGE: &str = "docker.io/kindest/node:v1.36.4";
 
 /// How often a plan may be followed by another before something is wrong: starting what stopped,
 /// then changing what differs.

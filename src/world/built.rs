@@ -27,9 +27,9 @@ pub struct BuiltImages {
 /// An image built here, standing for an upstream one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltImage {
-    /// The name charts and cluster files use: `docker.io/kindest/node:v1.36.3`.
+    /// The name charts and cluster files use: `docker.io/kindest/node:v1.36.4`.
     pub upstream: String,
-    /// Its name in the engine: `localhost/pipe/node:v1.36.3-<hash of inputs>`.
+    /// Its name in the engine: `localhost/pipe/node:v1.36.4-<hash of inputs>`.
     pub local: String,
     /// SHA-256 of the recipe and its inputs.
     pub recipe: String,
@@ -101,13 +101,13 @@ mod tests {
     #[test]
     fn finds_by_upstream_name() {
         let images = read(
-            r#"{"schema": 1, "images": [{"upstream": "docker.io/kindest/node:v1.36.3",
-                "local": "localhost/pipe/node:v1.36.3-abc", "recipe": "00", "version": "v1.36.3",
+            r#"{"schema": 1, "images": [{"upstream": "docker.io/kindest/node:v1.36.4",
+                "local": "localhost/pipe/node:v1.36.4-abc", "recipe": "00", "version": "v1.36.4",
                 "class": "built", "size": 12, "later": true}]}"#,
         )
         .unwrap();
-        let node = images.find("docker.io/kindest/node:v1.36.3").unwrap();
-        assert_eq!((node.local.as_str(), node.size), ("localhost/pipe/node:v1.36.3-abc", 12));
+        let node = images.find("docker.io/kindest/node:v1.36.4").unwrap();
+        assert_eq!((node.local.as_str(), node.size), ("localhost/pipe/node:v1.36.4-abc", 12));
         assert_eq!(images.find("docker.io/kindest/node:v1.36.2"), None);
     }
 

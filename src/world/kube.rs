@@ -77,7 +77,7 @@ impl Kube {
         }
     }
 
-    /// The API server's version: `v1.36.3`.
+    /// The API server's version: `v1.36.4`.
     ///
     /// # Errors
     /// Those of every request; see `fault`.

@@ -77,7 +77,7 @@ impl Tool {
     pub fn kubectl() -> Tool {
         Tool {
             name: "kubectl",
-            version: "v1.36.3",
+            version: "v1.36.4",
             minimum: None,
             base: "https://dl.k8s.io/release".to_owned(),
             packing: Packing::KubernetesBinary,
@@ -203,6 +203,6 @@ mod tests {
         assert_eq!(file, "https://get.helm.sh/helm-v4.3.1-linux-amd64.tar.gz");
         assert_eq!(sum, format!("{file}.sha256sum"));
         let (file, _) = Tool::kubectl().addresses(Arch::Arm64);
-        assert_eq!(file, "https://dl.k8s.io/release/v1.36.3/bin/linux/arm64/kubectl");
+        assert_eq!(file, "https://dl.k8s.io/release/v1.36.4/bin/linux/arm64/kubectl");
     }
 }

@@ -94,11 +94,11 @@ async fn silence_is_a_timeout() {
 async fn a_busy_server_is_asked_again() {
     let busy = Reply::status(429, "storage is (re)initializing");
     let version = json!({
-        "major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "",
+        "major": "1", "minor": "36", "gitVersion": "v1.36.4", "gitCommit": "",
         "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
     });
     let (kube, _server) = scripted([busy, Reply::json(&version)]).await;
-    assert_eq!(kube.version().await.unwrap(), "v1.36.3");
+    assert_eq!(kube.version().await.unwrap(), "v1.36.4");
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ fn added_and_pruned() {
 fn bundled() {
     let home = Home::new(&["bundled"]);
     home.write_cluster("bundled", &ONE.replace("name: one", "name: bundled"));
-    home.ok("up bundled --node-image docker.io/kindest/node:v1.36.3-bundled");
+    home.ok("up bundled --node-image docker.io/kindest/node:v1.36.4-bundled");
     let status = home.json("status bundled");
     assert_eq!(status["pod_network"], "bundled", "{status}");
     let cidr = home.ok("kubectl -c bundled -- get nodes -o jsonpath={.items[0].spec.podCIDR}");

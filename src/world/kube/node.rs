@@ -57,7 +57,7 @@ pub struct NodeState {
     pub pod_cidr: Option<String>,
     /// Address of type `InternalIP`.
     pub internal_ip: Option<String>,
-    /// `v1.36.3`.
+    /// `v1.36.4`.
     pub kubelet_version: String,
 }
 
