@@ -231,7 +231,7 @@ impl Action {
     /// What it does, in the imperative.
     pub fn title(&self) -> String {
         match self {
-            Action::PullImage { image } => format!("pull {image}"),
+            Action::PullImage { image } => format!("pull {}", image.tagged()),
             Action::CreateNetwork { name, subnet, .. } => format!("create network {name} {subnet}"),
             Action::UpdateRoutes(node) => format!("update pod routes of node {}", node.node.host),
             Action::RemoveNode { host, .. } => format!("remove node {host}"),
@@ -252,7 +252,8 @@ impl Action {
             Action::AwaitDns => "wait for cluster DNS".to_owned(),
             Action::InstallDns { .. } => "install cluster DNS".to_owned(),
             Action::LoadImage { image, hosts } => {
-                format!("load {image} into {} node{}", hosts.len(), plural(hosts.len()))
+                let count = hosts.len();
+                format!("load {} into {count} node{}", image.tagged(), plural(count))
             }
             Action::FindHelm => "find helm".to_owned(),
             Action::Prepare { component } => {
