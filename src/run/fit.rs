@@ -1,8 +1,10 @@
-//! Whether the host has room for a plan, asked before anything is made.
+//! Whether the host can carry out a plan, asked before anything is made.
 
-use crate::plan::{Action, Plan};
+use std::path::Path;
+
+use crate::plan::{Action, Plan, Step};
 use crate::world::World;
-use crate::world::host::free_disk;
+use crate::world::host::{Cgroups, free_disk};
 use crate::{Error, Result};
 
 /// Bytes that one node takes at first: its own copy of the image's `/var` (0.7 GB), what containerd
@@ -12,21 +14,59 @@ const NODE_BYTES: u64 = 1_500_000_000;
 /// Bytes that stay free, so that neither the engine nor etcd stops for lack of them.
 const SPARE_BYTES: u64 = 1_000_000_000;
 
-/// Refuses a plan whose nodes would fill the engine's disk.
+/// Refuses a plan whose nodes would not run here.
 ///
 /// # Errors
-/// [`crate::Kind::Host`] with what is free and what is needed.
-pub async fn check_disk(world: &World, plan: &Plan) -> Result<()> {
-    let nodes = plan.steps.iter().filter(|s| matches!(s.action, Action::CreateNode(_))).count();
-    if nodes == 0 {
+/// [`crate::Kind::Host`] with what is there and what is needed.
+pub async fn check(world: &World, plan: &Plan) -> Result<()> {
+    let images: Vec<&str> = plan.steps.iter().filter_map(node_image).collect();
+    if images.is_empty() {
         return Ok(());
     }
-    let root = world.engine.info().await?.graph_root;
+    let info = world.engine.info().await?;
+    if world.host.cgroups != Cgroups::V2 {
+        if info.rootless {
+            return Err(Error::host(
+                "rootless-cgroup-v1",
+                "a rootless Podman cannot run nodes here",
+            )
+            .because("kubelet needs its own control groups, and this host has cgroup v1")
+            .hint(
+                "run pipe as root, or boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)",
+            ));
+        }
+        if let Some(image) = images.iter().find(|image| needs_cgroup_v2(image)) {
+            return Err(Error::host("node-image-cgroup-v1", format!("{image} does not boot here"))
+                .because("upstream's node images from 1.35 on need cgroup v2, and this host has v1")
+                .hint("build one that does: scripts/images/factory build node"));
+        }
+    }
+    check_disk(&info.graph_root, images.len())
+}
+
+fn node_image(step: &Step) -> Option<&str> {
+    match &step.action {
+        Action::CreateNode(node) => Some(&node.image),
+        _ => None,
+    }
+}
+
+/// Upstream's images of Kubernetes 1.35 and later have a systemd that refuses cgroup v1.
+fn needs_cgroup_v2(image: &str) -> bool {
+    let minor = image
+        .strip_prefix("docker.io/kindest/node:v1.")
+        .and_then(|rest| rest.split('.').next())
+        .and_then(|minor| minor.parse::<u32>().ok());
+    minor.is_some_and(|minor| minor >= 35)
+}
+
+/// Refuses nodes that would fill the engine's disk.
+fn check_disk(root: &Path, nodes: usize) -> Result<()> {
     // An engine on another machine keeps its store where we cannot look.
     if !root.exists() {
         return Ok(());
     }
-    let (free, needed) = (free_disk(&root)?, needed(nodes));
+    let (free, needed) = (free_disk(root)?, needed(nodes));
     if free >= needed {
         return Ok(());
     }
@@ -50,7 +90,14 @@ fn needed(nodes: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::needed;
+    use super::{needed, needs_cgroup_v2};
+
+    #[test]
+    fn upstream_images_are_known_by_their_version() {
+        assert!(needs_cgroup_v2("docker.io/kindest/node:v1.36.4"));
+        assert!(!needs_cgroup_v2("docker.io/kindest/node:v1.34.11"));
+        assert!(!needs_cgroup_v2("localhost/pipe/node:v1.36.4-0123"));
+    }
 
     #[test]
     fn three_nodes_need_more_than_one() {

@@ -204,7 +204,7 @@ async fn up_in(
         if plan.is_empty() {
             break;
         }
-        fit::check_disk(world, &plan).await?;
+        fit::check(world, &plan).await?;
         let (done, reports) = run(environment, world, &prepared, observed, &plan).await?;
         steps.extend(done);
         smoke.extend(reports);

@@ -23,6 +23,7 @@ use crate::world::socket::{self, Candidate, Found, Origin};
 use crate::{Error, Result};
 
 mod owned;
+mod settings;
 
 use owned::{Owned, Stopped};
 
@@ -34,6 +35,9 @@ const PING_PAUSE: Duration = Duration::from_millis(30);
 
 /// How long a service may take to end before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Replaces itself by its arguments, with standard input, output and error only.
+const CLOSE_AND_EXEC: &str = "exec \"$@\" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-";
 
 /// Longest path of a Unix socket (`sun_path`, with its final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -68,7 +72,7 @@ pub async fn stop(env: &Env) -> Result<bool> {
                 .because(error)
         })?,
     };
-    for file in [&recorded.socket, &files.pid, &files.log] {
+    for file in [&recorded.socket, &files.pid, &files.log, &files.settings] {
         let _gone_already = fs::remove_file(file);
     }
     Ok(stopped == Stopped::Now)
@@ -101,16 +105,28 @@ async fn start(env: &Env, host: &Host) -> Result<Found> {
     files.prepare()?;
 
     let log = File::create(&files.log).map_err(|error| files.unwritable(&files.log, error))?;
-    let program = Program::new(podman, env)
-        .args(flags)
-        .args(["system", "service", "--time=0"])
-        .arg(format!("unix://{}", files.socket.display()));
+    let arguments: Vec<String> = flags
+        .into_iter()
+        .chain(["system", "service", "--time=0"])
+        .map(str::to_owned)
+        .chain([format!("unix://{}", files.socket.display())])
+        .collect();
+    let by_hand = Program::new(&podman, env).args(&arguments).command_line();
+    // Through a shell, because it must not keep what our caller has open: a pipe whose reader waits
+    // for its end, a lock file.
+    let mut program =
+        Program::new("/bin/sh", env).args(["-c", CLOSE_AND_EXEC, "sh"]).arg(podman).args(arguments);
+    if let Some((variable, text)) = settings::settings(env) {
+        let settings = fs::write(&files.settings, text);
+        settings.map_err(|error| files.unwritable(&files.settings, error))?;
+        program = program.var(variable, &files.settings);
+    }
     let mut child = program.detach(log)?;
     let failed = |why: String| {
         Error::host("engine-service", "Podman's service did not start")
             .because(why)
             .because(last_lines(&fs::read_to_string(&files.log).unwrap_or_default()))
-            .hint(format!("try it by hand: {}", program.command_line()))
+            .hint(format!("try it by hand: {by_hand}"))
     };
 
     let found = tokio::select! {
@@ -168,6 +184,7 @@ struct Files {
     socket: PathBuf,
     pid: PathBuf,
     log: PathBuf,
+    settings: PathBuf,
 }
 
 impl Files {
@@ -177,6 +194,7 @@ impl Files {
             socket: socket::own_socket(env),
             pid: folder.join("podman-service.json"),
             log: folder.join("podman-service.log"),
+            settings: folder.join("containers.conf"),
         }
     }
 
