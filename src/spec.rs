@@ -13,6 +13,7 @@ mod cidr;
 pub mod cluster_file;
 pub mod component_file;
 mod duration;
+pub mod embedded;
 mod hash;
 pub mod label;
 mod load;

@@ -18,7 +18,7 @@ pub struct Args {
 pub(super) fn run(app: &App, args: &Args) -> Result<()> {
     let folder = app.env.cwd.join(&args.folder);
     let (mut written, mut kept) = (Vec::new(), Vec::new());
-    for (path, content) in crate::spec::source::built_in_files() {
+    for (path, content) in crate::spec::embedded::all() {
         let target = folder.join(&path);
         if target.exists() {
             kept.push(path.display().to_string());

@@ -6,21 +6,13 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use include_dir::{Dir, include_dir};
 use sha2::{Digest as _, Sha256};
 
-use super::{name, yaml};
+use super::{embedded, name, yaml};
 use crate::{Error, Kind, Result};
 
-static CLUSTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/clusters");
-static PROFILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
-
-/// The charts that we maintain. One by one, because fetched charts lie in the same folder.
-static CHARTS: &[(&str, Dir<'_>)] =
-    &[("nats", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/nats"))];
-
 /// Folder of the charts, below the project's.
-const CHARTS_FOLDER: &str = "charts-cache";
+pub(super) const CHARTS_FOLDER: &str = "charts-cache";
 
 /// The folders of files that users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +33,6 @@ impl Folder {
             Folder::Profiles => "profiles",
             Folder::Components => "profiles/components",
         }
-    }
-
-    /// The files of the binary in this folder.
-    fn built_in(self) -> impl Iterator<Item = (&'static str, &'static [u8])> {
-        let files: Vec<_> = match self {
-            Folder::Clusters => CLUSTERS.files().collect(),
-            Folder::Profiles => PROFILES.files().collect(),
-            Folder::Components => {
-                PROFILES.get_dir("components").into_iter().flat_map(Dir::files).collect()
-            }
-        };
-        files.into_iter().filter_map(|file| Some((stem(file.path())?, file.contents())))
     }
 }
 
@@ -149,7 +129,7 @@ impl Sources {
     /// [`Kind::Files`] if the project's folder cannot be listed.
     pub fn names(&self, folder: Folder) -> Result<BTreeMap<String, Origin>> {
         let mut names: BTreeMap<String, Origin> =
-            folder.built_in().map(|(name, _)| (name.to_owned(), Origin::BuiltIn)).collect();
+            embedded::files(folder).map(|(name, _)| (name.to_owned(), Origin::BuiltIn)).collect();
         if let Some(path) = self.root.as_ref().map(|root| root.join(folder.path()))
             && path.is_dir()
         {
@@ -187,7 +167,7 @@ impl Sources {
                 return Ok(Some(SourceFile { name: name.to_owned(), shown, origin, bytes }));
             }
         }
-        Ok(folder.built_in().find(|(found, _)| *found == name).map(|(_, bytes)| SourceFile {
+        Ok(embedded::files(folder).find(|(found, _)| *found == name).map(|(_, bytes)| SourceFile {
             name: name.to_owned(),
             shown: format!("built-in {}/{name}.yaml", folder.path()),
             origin: Origin::BuiltIn,
@@ -203,7 +183,7 @@ impl Sources {
         let project = self.root.as_ref().map(|root| root.join(CHARTS_FOLDER).join(name));
         match project.filter(|folder| folder.join("Chart.yaml").is_file()) {
             Some(folder) => Some(Origin::Project(folder)),
-            None => built_in_chart(name).map(|_| Origin::BuiltIn),
+            None => embedded::chart(name).map(|_| Origin::BuiltIn),
         }
     }
 
@@ -217,8 +197,8 @@ impl Sources {
             Some(Origin::Project(folder)) => collect(&folder, &folder, &mut files)
                 .map_err(|error| unreadable(&folder, &error))?,
             _ => {
-                let chart = built_in_chart(name).ok_or_else(|| no_chart(name))?;
-                collect_built_in(chart, &mut files);
+                let chart = embedded::chart(name).ok_or_else(|| no_chart(name))?;
+                embedded::collect(chart, &mut files);
             }
         }
         let mut hash = Sha256::new();
@@ -240,7 +220,7 @@ impl Sources {
         if let Origin::Project(folder) = self.chart(name).ok_or_else(|| no_chart(name))? {
             return Ok(folder);
         }
-        let chart = built_in_chart(name).ok_or_else(|| no_chart(name))?;
+        let chart = embedded::chart(name).ok_or_else(|| no_chart(name))?;
         let folder = into.join(name);
         let write = || {
             if folder.exists() {
@@ -255,34 +235,6 @@ impl Sources {
         })?;
         Ok(folder)
     }
-}
-
-/// Every file in the binary, by its path in a project: what `pipe init` writes.
-pub fn built_in_files() -> Vec<(PathBuf, &'static [u8])> {
-    let mut files = Vec::new();
-    for folder in [Folder::Clusters, Folder::Profiles, Folder::Components] {
-        for (name, bytes) in folder.built_in() {
-            files.push((Path::new(folder.path()).join(format!("{name}.yaml")), bytes));
-        }
-    }
-    for (name, chart) in CHARTS {
-        let mut of_chart = BTreeMap::new();
-        collect_built_in(chart, &mut of_chart);
-        let place = |path: PathBuf| Path::new(CHARTS_FOLDER).join(name).join(path);
-        files.extend(of_chart.into_iter().map(|(path, bytes)| (place(path), bytes)));
-    }
-    files
-}
-
-/// Files of an embedded chart, by their path in it.
-fn collect_built_in<B: From<&'static [u8]>>(
-    dir: &'static Dir<'static>,
-    files: &mut BTreeMap<PathBuf, B>,
-) {
-    for file in dir.files() {
-        files.insert(file.path().to_owned(), file.contents().into());
-    }
-    dir.dirs().for_each(|below| collect_built_in(below, files));
 }
 
 /// Files below `folder`, by their path relative to `root`.
@@ -308,17 +260,13 @@ fn no_chart(name: &str) -> Error {
     Error::new(Kind::Files, "no-chart", what)
 }
 
-fn built_in_chart(name: &str) -> Option<&'static Dir<'static>> {
-    CHARTS.iter().find(|(found, _)| *found == name).map(|(_, chart)| chart)
-}
-
 /// Whether `name` can be a file's name and nothing else: no path, no hidden file.
 fn is_plain_name(text: &str) -> bool {
     name::dns_label_fault(text, 63).is_none()
 }
 
 /// The name of a `.yaml` file.
-fn stem(path: &Path) -> Option<&str> {
+pub(super) fn stem(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(".yaml").filter(|stem| is_plain_name(stem))
 }
@@ -415,7 +363,8 @@ mod tests {
                 .filter_map(|entry| Some(stem(&entry.unwrap().path())?.to_owned()))
                 .collect();
             on_disk.sort();
-            let mut embedded: Vec<_> = folder.built_in().map(|(name, _)| name.to_owned()).collect();
+            let mut embedded: Vec<_> =
+                embedded::files(folder).map(|(name, _)| name.to_owned()).collect();
             embedded.sort();
             assert_eq!(on_disk, embedded, "touch src/spec/source.rs and build again");
         }

@@ -1,0 +1,60 @@
+//! The clusters, profiles and charts that the binary carries, so that it works in an empty folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use super::source::{CHARTS_FOLDER, Folder, stem};
+
+static CLUSTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/clusters");
+static PROFILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
+
+/// The charts that we maintain. One by one, because fetched charts lie in the same folder.
+static CHARTS: &[(&str, Dir<'_>)] =
+    &[("nats", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/nats"))];
+
+/// The files of a folder, by name without ending.
+pub(super) fn files(folder: Folder) -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let files: Vec<_> = match folder {
+        Folder::Clusters => CLUSTERS.files().collect(),
+        Folder::Profiles => PROFILES.files().collect(),
+        Folder::Components => {
+            PROFILES.get_dir("components").into_iter().flat_map(Dir::files).collect()
+        }
+    };
+    files.into_iter().filter_map(|file| Some((stem(file.path())?, file.contents())))
+}
+
+/// The chart called `name`.
+pub(super) fn chart(name: &str) -> Option<&'static Dir<'static>> {
+    CHARTS.iter().find(|(found, _)| *found == name).map(|(_, chart)| chart)
+}
+
+/// Files of an embedded chart, by their path in it.
+pub(super) fn collect<B: From<&'static [u8]>>(
+    dir: &'static Dir<'static>,
+    files: &mut BTreeMap<PathBuf, B>,
+) {
+    for file in dir.files() {
+        files.insert(file.path().to_owned(), file.contents().into());
+    }
+    dir.dirs().for_each(|below| collect(below, files));
+}
+
+/// Every file, by its path in a project: what `pipe init` writes.
+pub fn all() -> Vec<(PathBuf, &'static [u8])> {
+    let mut found = Vec::new();
+    for folder in [Folder::Clusters, Folder::Profiles, Folder::Components] {
+        for (name, bytes) in files(folder) {
+            found.push((Path::new(folder.path()).join(format!("{name}.yaml")), bytes));
+        }
+    }
+    for (name, chart) in CHARTS {
+        let mut of_chart: BTreeMap<PathBuf, &'static [u8]> = BTreeMap::new();
+        collect(chart, &mut of_chart);
+        let place = |path: PathBuf| Path::new(CHARTS_FOLDER).join(name).join(path);
+        found.extend(of_chart.into_iter().map(|(path, bytes)| (place(path), bytes)));
+    }
+    found
+}
