@@ -71,7 +71,7 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
             if error.kind == Kind::Interrupted {
                 return Err(error);
             }
-            let selector = format!("app.kubernetes.io/instance={}", component.name);
+            let selector = selector(component.name.as_str());
             let why = kube.explain(&component.namespace, &selector).await;
             return Err(error.because(why));
         }
@@ -101,7 +101,13 @@ async fn holds(kube: &Kube, component: &Component, gate: &Gate) -> Result<Option
         }
     };
     Ok(match rollout {
-        Some(rollout) if rollout.is_done() => None,
+        // The workload's own status follows its pods, and lags after a restart.
+        Some(rollout) if rollout.is_done() => {
+            let selector = selector(component.name.as_str());
+            let pods = kube.pods(namespace, &selector).await?;
+            let waiting = pods.iter().find(|pod| !pod.ready && pod.phase != "Succeeded");
+            waiting.map(|pod| format!("pod {} is not ready", pod.name))
+        }
         Some(rollout) => Some(rollout.detail),
         None => Some(format!("{namespace} has no such workload yet")),
     })
@@ -117,8 +123,13 @@ pub(super) async fn uninstall(
     // Not the run's own token: this is what an undo calls after the run was stopped.
     context.helm().await?.uninstall(release, namespace, &CancellationToken::new()).await?;
     if delete_data {
-        let selector = format!("app.kubernetes.io/instance={release}");
+        let selector = selector(release);
         context.kube().await?.delete_claims(namespace, &selector).await?;
     }
     Ok(())
+}
+
+/// The label selector of a release's pods and claims, as Helm charts set it.
+pub(super) fn selector(release: &str) -> String {
+    format!("app.kubernetes.io/instance={release}")
 }

@@ -149,7 +149,7 @@ async fn live(
     let proxy = kube.daemon_set("kube-system", "kube-proxy").await;
     live.proxy = matches!(proxy, Ok(Some(rollout)) if rollout.is_done());
     live.dns_installed = matches!(kube.deployment("kube-system", "coredns").await, Ok(Some(_)));
-    live.dns = matches!(kube.endpoints_ready("kube-system", "kube-dns").await, Ok(1..));
+    live.dns = super::platform::dns_serves(&kube).await.unwrap_or(false);
     for component in &spec.profile.components {
         if super::components::ready_now(&kube, component).await {
             live.ready.insert(component.name.clone());

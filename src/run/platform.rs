@@ -7,6 +7,7 @@ use super::wait::Seen;
 use crate::provider::kind::{self, ADMIN_CONF, CNI_MANIFEST, KUBEADM_CONF, STORAGE_MANIFEST};
 use crate::state::kubeconfig;
 use crate::world::engine::{Exec, NetworkSpec, Stdin};
+use crate::world::kube::Kube;
 use crate::{Error, Kind, Result};
 
 /// From a boot until the API server answers.
@@ -120,15 +121,23 @@ pub(super) async fn install_dns(context: &Context, host: &str) -> Result<()> {
     context.world.engine.exec(host, Exec::new(command)).await?.checked().map(drop)
 }
 
+/// Whether a CoreDNS pod is ready and its Service leads to one. Both: after a restart kubelet says
+/// first that a pod is not ready, and what controllers make of it follows later.
+pub(super) async fn dns_serves(kube: &Kube) -> Result<bool> {
+    let pods = kube.pods("kube-system", "k8s-app=kube-dns").await?;
+    let endpoints = kube.endpoints_ready("kube-system", "kube-dns").await?;
+    Ok(pods.iter().any(|pod| pod.ready) && endpoints > 0)
+}
+
 /// Waits until a CoreDNS pod serves.
 pub(super) async fn await_dns(context: &Context, id: &str) -> Result<()> {
     let kube = context.kube().await?;
     let what = "cluster DNS did not become ready";
     let wait = context.wait(id, "dns-not-ready", what, ADD_ON);
     let ready = wait.until(|| async {
-        match kube.endpoints_ready("kube-system", "kube-dns").await {
-            Ok(1..) => Seen::Ready(()),
-            Ok(0) => Seen::NotYet("CoreDNS is not ready".to_owned()),
+        match dns_serves(kube).await {
+            Ok(true) => Seen::Ready(()),
+            Ok(false) => Seen::NotYet("CoreDNS is not ready".to_owned()),
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });

@@ -2,6 +2,7 @@
 
 use futures::FutureExt as _;
 
+use super::components::selector;
 use super::context::Context;
 use super::wait::Seen;
 use crate::smoke::{self, Driver, Options, Report, Surroundings, Target};
@@ -62,7 +63,7 @@ fn run_id() -> String {
 /// Deletes the component's pods and waits until its gates hold again.
 async fn restart_pods(context: &Context, id: &str, component: &Component) -> Result<()> {
     let kube = context.kube().await?;
-    let selector = selector(component);
+    let selector = selector(component.name.as_str());
     let before = kube.pods(&component.namespace, &selector).await?;
     for pod in &before {
         kube.delete_pod(&component.namespace, &pod.name).await?;
@@ -87,11 +88,7 @@ async fn restart_pods(context: &Context, id: &str, component: &Component) -> Res
 /// The pods' state and last events, as evidence of a failed check.
 async fn explain(context: &Context, component: &Component) -> String {
     match context.kube().await {
-        Ok(kube) => kube.explain(&component.namespace, &selector(component)).await,
+        Ok(kube) => kube.explain(&component.namespace, &selector(component.name.as_str())).await,
         Err(error) => error.to_string(),
     }
-}
-
-fn selector(component: &Component) -> String {
-    format!("app.kubernetes.io/instance={}", component.name)
 }
