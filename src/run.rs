@@ -103,7 +103,6 @@ struct Progress<'a> {
     waiting: BTreeSet<usize>,
     running: BTreeMap<usize, Instant>,
     done: BTreeSet<&'a str>,
-    failed: BTreeSet<&'a str>,
     /// Steps that were begun, in order: done, failed or cut off.
     begun: Vec<usize>,
 }
@@ -115,7 +114,6 @@ impl<'a> Progress<'a> {
             waiting: (0..plan.steps.len()).collect(),
             running: BTreeMap::new(),
             done: BTreeSet::new(),
-            failed: BTreeSet::new(),
             begun: Vec::new(),
         }
     }
@@ -247,13 +245,11 @@ impl<P: Perform> Runner<P> {
             }
             // A wait that was cut short because of another failure is not a failure of its own.
             Err(error) if error.kind == Kind::Interrupted => {
-                progress.failed.insert(&step.id);
                 self.note(failed(&id, &error));
                 self.events.send(Event::StepFinished { id, seconds, outcome: Outcome::Cancelled });
                 finished.error.get_or_insert(error);
             }
             Err(error) => {
-                progress.failed.insert(&step.id);
                 self.note(failed(&id, &error));
                 let outcome = Outcome::Failed { error: error.clone() };
                 self.events.send(Event::StepFinished { id, seconds, outcome });

@@ -116,9 +116,23 @@ pub fn clap_exit(error: &clap::Error) -> ExitCode {
 
 impl App {
     /// Opens the event stream; await the handle before printing anything else.
-    pub fn events(&self) -> (Events, JoinHandle<Result<()>>) {
+    fn events(&self) -> (Events, JoinHandle<Result<()>>) {
         let (events, receiver) = Events::channel();
         (events, self.report.spawn(receiver))
+    }
+
+    /// Runs `work` with its events shown, and comes back when the last of them is printed: anything
+    /// printed earlier could land inside the live view.
+    pub async fn narrated<T>(&self, work: impl AsyncFnOnce(&Events) -> Result<T>) -> Result<T> {
+        let (events, printed) = self.events();
+        let result = work(&events).await;
+        drop(events);
+        let printed = printed.await;
+        let value = result?;
+        if let Ok(printed) = printed {
+            printed?;
+        }
+        Ok(value)
     }
 
     /// The user's files over the built-in ones.

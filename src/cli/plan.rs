@@ -20,18 +20,12 @@ pub struct Args {
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let request = args.choices.request(&args.cluster)?;
-    let (events, printed) = app.events();
-    let result = async {
+    let planned = app.narrated(async |events| {
         let sources = app.sources()?;
         let environment = up::Environment::reading(app.reading(), &sources, events.clone());
         up::plan(&environment, &request).await
-    }
-    .await;
-    drop(events);
-    if let Ok(printed) = printed.await {
-        printed?;
-    }
-    let plan = result?;
+    });
+    let plan = planned.await?;
     if args.dot {
         return app.print(&plan.to_dot());
     }

@@ -34,19 +34,13 @@ struct Reports<'a> {
 
 pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
     let cluster = cluster_name(&args.cluster)?;
-    let (events, printed) = app.events();
-    let result = async {
+    let proven = app.narrated(async |events| {
         let sources = app.sources()?;
-        let _lock = app.lock(&cluster, "smoke", &events).await?;
+        let _lock = app.lock(&cluster, "smoke", events).await?;
         let environment = up::Environment::reading(app.reading(), &sources, events.clone());
         prove(&environment, &cluster, &args.components, args.restart).await
-    }
-    .await;
-    drop(events);
-    if let Ok(printed) = printed.await {
-        printed?;
-    }
-    let reports = result?;
+    });
+    let reports = proven.await?;
     let passed = reports.iter().all(|report| report.passed);
     let failed: Vec<&str> =
         reports.iter().filter(|r| !r.passed).map(|r| r.component.as_str()).collect();

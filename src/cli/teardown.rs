@@ -36,8 +36,7 @@ struct Removed {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
-    let (events, printed) = app.events();
-    let result: Result<Removed> = async {
+    let removed = app.narrated(async |events| {
         let world = Arc::new(app.world().await?);
         // Nothing is read from files, so a broken file cannot keep a cluster alive.
         let sources = Sources::built_in();
@@ -48,10 +47,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         };
         let mut removed = Vec::new();
         for cluster in clusters {
-            let _lock = app.lock(&cluster, "teardown", &events).await?;
+            let _lock = app.lock(&cluster, "teardown", events).await?;
             let choice = KubeconfigChoice { file: args.kubeconfig.clone(), no_switch: false };
             let plan =
-                teardown::teardown(&world, &app.paths, &sources, &cluster, &events, choice).await?;
+                teardown::teardown(&world, &app.paths, &sources, &cluster, events, choice).await?;
             if plan.is_empty() {
                 events.info(format!("there is no cluster {cluster}"));
             } else {
@@ -60,11 +59,6 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         }
         teardown::release_engine(&world, &app.paths).await?;
         Ok(Removed { clusters: removed })
-    }
-    .await;
-    drop(events);
-    if let Ok(printed) = printed.await {
-        printed?;
-    }
-    app.report.result("teardown", Ok(&result?))
+    });
+    app.report.result("teardown", Ok(&removed.await?))
 }

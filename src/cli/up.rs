@@ -80,10 +80,9 @@ impl Choices {
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let request = args.choices.request(&args.cluster)?;
-    let (events, printed) = app.events();
-    let result = async {
+    let brought_up = app.narrated(async |events| {
         let sources = app.sources()?;
-        let _lock = app.lock(&request.cluster, "up", &events).await?;
+        let _lock = app.lock(&request.cluster, "up", events).await?;
         let environment = up::Environment {
             env: &app.env,
             engine: app.global.engine.as_deref(),
@@ -96,14 +95,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
             kubeconfig: KubeconfigChoice { file: args.kubeconfig, no_switch: args.no_switch },
         };
         up::up(&environment, &request).await
-    }
-    .await;
-    drop(events);
-    let view = printed.await;
-    let up = result?;
-    if let Ok(printed) = view {
-        printed?;
-    }
+    });
+    let up = brought_up.await?;
     summary(app, &up)?;
     app.report.result("up", Ok(&up))
 }
