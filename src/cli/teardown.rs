@@ -1,6 +1,5 @@
 //! `pipe teardown`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,7 +7,6 @@ use serde::Serialize;
 use super::app::App;
 use super::cluster_name;
 use crate::Result;
-use crate::run::context::KubeconfigChoice;
 use crate::run::teardown;
 use crate::spec::source::Sources;
 
@@ -25,9 +23,6 @@ pub struct Args {
     /// Remove every cluster that pipe made
     #[arg(long)]
     all: bool,
-    /// Remove entries from this kubeconfig instead of $KUBECONFIG or ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -48,9 +43,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         let mut removed = Vec::new();
         for cluster in clusters {
             let _lock = app.lock(&cluster, "teardown", events).await?;
-            let choice = KubeconfigChoice { file: args.kubeconfig.clone(), no_switch: false };
-            let plan =
-                teardown::teardown(&world, &app.paths, &sources, &cluster, events, choice).await?;
+            let plan = teardown::teardown(&world, &app.paths, &sources, &cluster, events).await?;
             if plan.is_empty() {
                 events.info(format!("there is no cluster {cluster}"));
             } else {

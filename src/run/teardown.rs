@@ -32,7 +32,6 @@ pub async fn teardown(
     sources: &Sources,
     cluster: &ClusterName,
     events: &Events,
-    kubeconfig: KubeconfigChoice,
 ) -> Result<Plan> {
     let state = paths.cluster(cluster);
     await_late_creations(world, &Receipt::load(&state)?, cluster).await?;
@@ -51,7 +50,7 @@ pub async fn teardown(
             events: events.clone(),
             mask: Mask::default(),
             stop: stop.clone(),
-            kubeconfig,
+            kubeconfig: KubeconfigChoice::default(),
             smoke: Mutex::default(),
             connections: Connections::default(),
         });
