@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cli, Global};
 use crate::report::{Events, Flags, Level, Mask, Mode, Report, Style};
+use crate::run::context::KubeconfigChoice;
 use crate::run::teardown::release_engine;
-use crate::run::up::Reading;
+use crate::run::up::Environment;
 use crate::spec::ClusterName;
 use crate::spec::source::Sources;
 use crate::state::lock::{ClusterLock, Waiting};
@@ -165,14 +166,18 @@ impl App {
         result
     }
 
-    /// What a command that changes nothing hands down.
-    pub fn reading(&self) -> Reading<'_> {
-        Reading {
+    /// What `run` is handed; for a command that only looks, as it is.
+    pub fn environment<'a>(&'a self, sources: &'a Sources, events: &Events) -> Environment<'a> {
+        Environment {
             env: &self.env,
             engine: self.global.engine.as_deref(),
             paths: &self.paths,
+            sources,
+            events: events.clone(),
             mask: self.report.mask().clone(),
             cancel: self.cancel.clone(),
+            keep: false,
+            kubeconfig: KubeconfigChoice::default(),
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let request = args.choices.request(&args.cluster)?;
     let planned = app.narrated(async |events| {
         let sources = app.sources()?;
-        let environment = up::Environment::reading(app.reading(), &sources, events.clone());
+        let environment = app.environment(&sources, events);
         up::plan(&environment, &request).await
     });
     let plan = planned.await?;

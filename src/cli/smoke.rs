@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::app::App;
 use super::cluster_name;
 use crate::run::prove::prove;
-use crate::run::up;
 use crate::smoke::Report;
 use crate::{Error, Kind, Result};
 
@@ -37,7 +36,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
     let proven = app.narrated(async |events| {
         let sources = app.sources()?;
         let _lock = app.lock(&cluster, "smoke", events).await?;
-        let environment = up::Environment::reading(app.reading(), &sources, events.clone());
+        let environment = app.environment(&sources, events);
         prove(&environment, &cluster, &args.components, args.restart).await
     });
     let reports = proven.await?;

@@ -84,15 +84,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         let sources = app.sources()?;
         let _lock = app.lock(&request.cluster, "up", events).await?;
         let environment = up::Environment {
-            env: &app.env,
-            engine: app.global.engine.as_deref(),
-            paths: &app.paths,
-            sources: &sources,
-            events: events.clone(),
-            mask: app.report.mask().clone(),
-            cancel: app.cancel.clone(),
             keep: args.keep,
             kubeconfig: KubeconfigChoice { file: args.kubeconfig, no_switch: args.no_switch },
+            ..app.environment(&sources, events)
         };
         up::up(&environment, &request).await
     });

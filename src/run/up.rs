@@ -69,37 +69,6 @@ pub struct Environment<'a> {
     pub kubeconfig: KubeconfigChoice,
 }
 
-/// What a command that changes nothing hands in.
-pub struct Reading<'a> {
-    /// Environment variables.
-    pub env: &'a Env,
-    /// An engine named on the command line.
-    pub engine: Option<&'a str>,
-    /// State and cache.
-    pub paths: &'a Paths,
-    /// What must not be printed.
-    pub mask: Mask,
-    /// The user's interruption.
-    pub cancel: CancellationToken,
-}
-
-impl<'a> Environment<'a> {
-    /// An environment for looking only.
-    pub fn reading(reading: Reading<'a>, sources: &'a Sources, events: Events) -> Environment<'a> {
-        Environment {
-            env: reading.env,
-            engine: reading.engine,
-            paths: reading.paths,
-            sources,
-            events,
-            mask: reading.mask,
-            cancel: reading.cancel,
-            keep: false,
-            kubeconfig: KubeconfigChoice::default(),
-        }
-    }
-}
-
 /// What `up` reached.
 #[derive(Debug, Serialize)]
 pub struct Up {
