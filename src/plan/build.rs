@@ -166,7 +166,8 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
         let action = Action::InitControlPlane { host: control.host.clone() };
         plan.add("init", Phase::Cluster, [own_boot.as_str()], action);
     }
-    if new_cluster || !input.observed.kubeconfig {
+    // Of a cluster that stands, a lost kubeconfig is written by `wake`: without it nothing is seen.
+    if new_cluster {
         plan.add("kubeconfig", Phase::Cluster, ["init"], Action::WriteKubeconfig);
     }
     if cluster.network == NetworkMode::Bundled && new_cluster {
