@@ -12,7 +12,7 @@ use crate::provider::labels;
 use crate::spec::{ClusterName, ImageName, Spec};
 use crate::state::paths::{ClusterFolder, Paths};
 use crate::world::World;
-use crate::world::engine::{ContainerLine, Exec, State};
+use crate::world::engine::{ContainerLine, Exec, ImageInfo, State};
 use crate::world::kube::Kube;
 use crate::{Error, Result};
 
@@ -120,14 +120,24 @@ async fn network(
 
 /// Where the engine has an image: under its upstream name, else built from source.
 pub async fn image_facts(world: &World, image: &ImageName) -> Result<Option<ImageFacts>> {
+    Ok(find_image(world, image).await?.map(|(facts, _)| facts))
+}
+
+/// The same, with what the engine says of the image itself.
+pub(super) async fn find_image(
+    world: &World,
+    image: &ImageName,
+) -> Result<Option<(ImageFacts, ImageInfo)>> {
+    let facts = |reference: &str, info: ImageInfo, built| {
+        let reference = reference.to_owned();
+        (ImageFacts { reference, id: info.id.clone(), built }, info)
+    };
     if let Some(found) = world.engine.image(image.tagged()).await? {
-        let reference = image.tagged().to_owned();
-        return Ok(Some(ImageFacts { reference, id: found.id, built: false }));
+        return Ok(Some(facts(image.tagged(), found, false)));
     }
     let Some(built) = world.built.find(image.tagged()) else { return Ok(None) };
-    let reference = built.local.clone();
-    let found = world.engine.image(&reference).await?;
-    Ok(found.map(|found| ImageFacts { reference, id: found.id, built: true }))
+    let found = world.engine.image(&built.local).await?;
+    Ok(found.map(|found| facts(&built.local, found, true)))
 }
 
 /// What the API server says; `None` when it does not answer.

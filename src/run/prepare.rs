@@ -79,11 +79,9 @@ async fn network_mode(
             _ => {}
         }
     }
-    match observe::image_facts(world, node_image).await? {
-        Some(facts) => {
-            let image = world.engine.image(&facts.reference).await?;
-            let network = image.and_then(|image| image.labels.get(labels::IMAGE_NETWORK).cloned());
-            let bare = network.is_some_and(|network| network == "none");
+    match observe::find_image(world, node_image).await? {
+        Some((_, image)) => {
+            let bare = image.labels.get(labels::IMAGE_NETWORK).is_some_and(|says| says == "none");
             Ok(if bare { NetworkMode::Static } else { NetworkMode::Bundled })
         }
         // An image that has still to be pulled comes from upstream, which brings kindnet.
