@@ -11,12 +11,12 @@ use super::prepare::{Prepared, prepare};
 use super::{Finished, Runner, fit, observe, teardown};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
-use crate::plan::{Observed, Plan, Reservation};
+use crate::plan::{Observed, Operation, Plan, Reservation};
 use crate::provider::kind;
 use crate::report::{Events, Mask};
 use crate::spec::source::Sources;
 use crate::spec::{Arch, ClusterName, Component, ImageName, ProfileName, Spec};
-use crate::state::journal::Journal;
+use crate::state::journal::{Journal, RunOutcome};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::world::World;
@@ -171,6 +171,7 @@ async fn up_in(
             }
         }
         if plan.is_empty() {
+            remember_profile(environment, &prepared)?;
             break;
         }
         fit::check(world, &plan).await?;
@@ -229,6 +230,20 @@ async fn run(
     let reports = context.take_reports();
     Receipt::load(&state)?.save(&state)?;
     Ok((finished.into_result()?, reports))
+}
+
+/// A profile that asks for nothing new is still the one to come back to. Where it was that before,
+/// nothing is written: a run without a step leaves no line in the journal.
+fn remember_profile(environment: &Environment<'_>, prepared: &Prepared) -> Result<()> {
+    let state = environment.paths.cluster(&prepared.spec.cluster.name);
+    let profile = Some(&prepared.spec.profile.name);
+    if Receipt::load(&state)?.profile.as_ref() == profile {
+        return Ok(());
+    }
+    let operation = Operation::Up.as_str();
+    let journal = Journal::begin(&state.journal(), operation, profile, environment.mask.clone())?;
+    journal.finish(RunOutcome::Done)?;
+    Receipt::load(&state)?.save(&state)
 }
 
 async fn look(world: &World, paths: &Paths, prepared: &Prepared) -> Result<Observed> {

@@ -60,9 +60,12 @@ fn single() {
     assert_eq!(status["nodes"][0]["state"], "Ready", "{status}");
     assert_eq!(status["components"][0]["state"], "ready", "{status}");
 
-    // A second run plans nothing and does nothing.
+    // A second run plans nothing, does nothing and writes nothing.
+    let journal = || std::fs::read_to_string(home.path("state/pipe/clusters/one/journal.jsonl"));
+    let before = journal().expect("a journal");
     assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
     assert_eq!(home.stream("up one").1["steps"], Value::Array(vec![]));
+    assert_eq!(journal().expect("a journal"), before);
 
     settings_and_secrets(&home);
     let (_, restarted) = home.stream("smoke one --restart");
