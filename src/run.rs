@@ -33,6 +33,7 @@ mod perform;
 mod platform;
 pub mod prepare;
 pub mod prove;
+mod ranges;
 mod removal;
 pub mod reserve;
 pub mod settings;

@@ -272,6 +272,27 @@ fn nodes_keep_their_containers_when_the_file_changes() {
     );
 }
 
+/// A smaller or larger `count` touches only the nodes at its end.
+#[test]
+fn count_grows_and_shrinks_at_its_end() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    let mut second = world.spec.cluster.nodes[1].clone();
+    second.name = NodeName::parse("edge-2").unwrap();
+    second.host = "dev-worker2".to_owned();
+    world.spec.cluster.nodes.insert(2, second);
+    world.spec.cluster.nodes[3].host = "dev-worker3".to_owned();
+    world.reservation.keep_hosts(&mut world.spec.cluster);
+    let hosts: Vec<_> = world.spec.cluster.nodes.iter().map(|node| node.host.as_str()).collect();
+    assert_eq!(hosts, ["dev-control-plane", "dev-worker", "dev-worker3", "dev-worker2"]);
+
+    world.spec.cluster.nodes.retain(|node| node.name.as_str() != "edge-2");
+    world.spec.cluster.nodes.remove(1);
+    let plan = world.plan();
+    assert!(plan.is_empty() && plan.notes[0].contains("dev-worker "), "{:?}", plan.notes);
+    world.options.prune = true;
+    assert_eq!(ids(&world.plan()), ["remove/dev-worker"]);
+}
+
 #[test]
 fn a_new_worker_makes_old_nodes_learn_its_route() {
     let mut world = World::new("dev", NetworkMode::Static).after();

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use super::ranges;
 use crate::plan::{Reservation, reserve::NodeAddress};
 use crate::provider::kind;
-use crate::spec::{HostPorts, NodeName, Spec, port};
+use crate::spec::{Cluster, HostPorts, NodeName, Spec, port};
 use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
 use crate::state::reservation;
@@ -26,8 +27,8 @@ pub struct Reserved {
 /// written; the caller does, while it holds the shared lock.
 ///
 /// # Errors
-/// A port that a chosen component needs is held by another program (exit 4), or no subnet or
-/// address is free.
+/// A port that a chosen component needs is held by another program, a range of the cluster is in use
+/// on this host (exit 4), or no subnet or address is free.
 pub async fn propose(
     world: &World,
     paths: &Paths,
@@ -37,9 +38,17 @@ pub async fn propose(
     let old = reservation::load(paths, &spec.cluster.name)?;
     let others = reservation::others(paths, &spec.cluster.name, lock)?;
     let others: Vec<Reservation> = others.into_values().collect();
-    let (subnet, subnet6) = subnets(world, old.as_ref(), &others).await?;
-    let nodes = addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
+    let (subnet, subnet6) = subnets(world, spec, old.as_ref(), &others).await?;
     let mut notes = Vec::new();
+    match ranges::check(&spec.cluster, subnet, &world.host.routes) {
+        Err(error) if !old.as_ref().is_some_and(|old| made_with(old, &spec.cluster)) => {
+            return Err(error);
+        }
+        // What runs goes on; who came later is told what does not work now.
+        Err(error) => notes.push(error.to_string()),
+        Ok(()) => {}
+    }
+    let nodes = addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
     let (api_port, ports) = match &old {
         Some(old) => (old.api_port, old.ports.clone()),
         None => {
@@ -55,9 +64,21 @@ pub async fn propose(
     Ok(Reserved { reservation, notes })
 }
 
+/// Whether what is reserved is of the pod subnet that the file names now.
+fn made_with(old: &Reservation, cluster: &Cluster) -> bool {
+    old.nodes.values().all(|node| is_part(&node.pod_cidr, &cluster.pod_subnet))
+}
+
+/// Whether `part` lies in `whole`; both are IPv4 networks, the first the smaller.
+fn is_part(part: &str, whole: &str) -> bool {
+    let parse = |text: &str| text.parse::<Subnet>().ok();
+    parse(part).zip(parse(whole)).is_some_and(|(part, whole)| part.overlaps(whole))
+}
+
 /// The shared network's subnets: those it has, those somebody has reserved for it, or new ones.
 async fn subnets(
     world: &World,
+    spec: &Spec,
     old: Option<&Reservation>,
     others: &[Reservation],
 ) -> Result<(Subnet, Option<String>)> {
@@ -74,7 +95,8 @@ async fn subnets(
         let subnet = reserved.subnet.parse::<Subnet>().map_err(Error::bug)?;
         return Ok((subnet, reserved.subnet6.clone()));
     }
-    let mut used = world.host.routes.clone();
+    let mut used: Vec<Subnet> = world.host.routes.iter().map(|route| route.subnet).collect();
+    used.extend(ranges::own(&spec.cluster).iter().map(|range| range.subnet));
     for network in world.engine.networks(&[]).await? {
         used.extend(network.subnets.iter().filter_map(|text| text.parse::<Subnet>().ok()));
     }
@@ -112,13 +134,14 @@ async fn addresses(
         spec.cluster.nodes.iter().map(|node| (node.host.clone(), node.name.clone())).collect();
     let hosts: Vec<String> = names.keys().cloned().collect();
     let assigned = network::assign_addresses(subnet, &hosts, &used, &reserved)?;
+    let pod_subnet = &spec.cluster.pod_subnet;
     let mut cidrs: BTreeSet<String> = kept.values().map(|node| node.pod_cidr.clone()).collect();
     let mut nodes = BTreeMap::new();
     for (host, name) in names {
         let Some(&address) = assigned.get(&host) else { continue };
         let pod_cidr = match kept.get(&host) {
-            Some(node) => node.pod_cidr.clone(),
-            None => next_pod_cidr(&spec.cluster.pod_subnet, &cidrs)?,
+            Some(node) if is_part(&node.pod_cidr, pod_subnet) => node.pod_cidr.clone(),
+            _ => next_pod_cidr(pod_subnet, &cidrs)?,
         };
         cidrs.insert(pod_cidr.clone());
         let address6 = subnet6.and_then(|subnet| network::matching_ipv6(subnet, address));

@@ -29,10 +29,10 @@ pub const KEYS: &[&str] = &[
 pub const LATER: &[&str] = &["kubernetes", "mounts", "ports", "patches"];
 
 /// Pods' range where the file names none; kind's own.
-const POD_SUBNET: &str = "10.244.0.0/16";
+pub const POD_SUBNET: &str = "10.244.0.0/16";
 
 /// Services' range where the file names none; kind's own.
-const SERVICE_SUBNET: &str = "10.96.0.0/16";
+pub const SERVICE_SUBNET: &str = "10.96.0.0/16";
 
 /// Each node is given a range of this prefix out of the pods' range.
 const NODE_PREFIX: u32 = 24;

@@ -54,7 +54,16 @@ pub struct Host {
     /// `kernel.pid_max`.
     pub pid_max: Option<u64>,
     /// IPv4 networks the host has routes to, the default route left out.
-    pub routes: Vec<Subnet>,
+    pub routes: Vec<HostRoute>,
+}
+
+/// A network that this host sends packets for somewhere: an interface of its own, a VPN.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct HostRoute {
+    /// The network.
+    pub subnet: Subnet,
+    /// Where its packets go: `tun0`, or `routing table 52` where only that is known.
+    pub through: String,
 }
 
 impl Host {
@@ -87,7 +96,7 @@ impl Host {
             inotify_instances: number("proc/sys/fs/inotify/max_user_instances"),
             inotify_watches: number("proc/sys/fs/inotify/max_user_watches"),
             pid_max: number("proc/sys/kernel/pid_max"),
-            routes: routes(&text("proc/net/route")),
+            routes: routes(&text("proc/net/route"), &text("proc/net/fib_trie")),
             ..Host::default()
         }
     }
@@ -150,19 +159,56 @@ fn cgroups(root: &Path) -> Cgroups {
     }
 }
 
-/// Reads `/proc/net/route`: hexadecimal words in the kernel's byte order (little-endian on every
-/// architecture we know), destination in column 2, mask in column 8.
-fn routes(table: &str) -> Vec<Subnet> {
-    let word = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::swap_bytes);
-    let parse = |line: &str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let (destination, mask) = (word(columns.get(1)?)?, word(columns.get(7)?)?);
-        let prefix = u8::try_from(mask.leading_ones()).ok()?;
-        (prefix > 0).then(|| Subnet::new(Ipv4Addr::from_bits(destination), prefix))
-    };
-    let mut routes: Vec<Subnet> = table.lines().skip(1).filter_map(parse).collect();
+/// Every route but default ones: those of the main table, and those that VPNs keep in tables of
+/// their own.
+fn routes(main: &str, tables: &str) -> Vec<HostRoute> {
+    let mut routes: Vec<HostRoute> =
+        main.lines().skip(1).filter_map(main_route).chain(other_tables(tables)).collect();
     routes.sort();
     routes.dedup();
+    routes
+}
+
+/// A line of `/proc/net/route`: hexadecimal words in the kernel's byte order (little-endian on every
+/// architecture we know), destination in column 2, flags in column 4, mask in column 8.
+fn main_route(line: &str) -> Option<HostRoute> {
+    /// A route that leads nowhere.
+    const REJECT: u32 = 0x200;
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    let word = |index: usize| u32::from_str_radix(columns.get(index)?, 16).ok();
+    let (destination, mask) = (word(1)?.swap_bytes(), word(7)?.swap_bytes());
+    let prefix = u8::try_from(mask.leading_ones()).ok()?;
+    let subnet = Subnet::new(Ipv4Addr::from_bits(destination), prefix);
+    let leads = prefix > 0 && word(3)? & REJECT == 0;
+    leads.then(|| HostRoute { subnet, through: columns.first().copied().unwrap_or("").to_owned() })
+}
+
+/// Routes of `/proc/net/fib_trie` outside of the kernel's own tables. It names no interfaces:
+///
+/// ```text
+/// Id 52:
+///   +-- 10.0.0.0/8 2 0 2
+///      |-- 10.0.0.0
+///         /8 universe UNICAST
+/// ```
+fn other_tables(trie: &str) -> Vec<HostRoute> {
+    let (mut table, mut address, mut routes) = (None, None, Vec::new());
+    for line in trie.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["Id", id] => table = Some(id.trim_end_matches(':')),
+            ["Main:" | "Local:"] => table = None,
+            ["|--", leaf] => address = leaf.parse::<Ipv4Addr>().ok(),
+            [prefix, _, "UNICAST", ..] => {
+                let prefix = prefix.strip_prefix('/').and_then(|text| text.parse::<u8>().ok());
+                if let (Some(table), Some(address), Some(prefix @ 1..)) = (table, address, prefix) {
+                    let through = format!("routing table {table}");
+                    routes.push(HostRoute { subnet: Subnet::new(address, prefix), through });
+                }
+            }
+            _ => {}
+        }
+    }
     routes
 }
 
@@ -205,13 +251,25 @@ mod tests {
 
     #[test]
     fn routes_without_the_default() {
-        let table = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
-                     eth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n\
-                     eth0 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n\
-                     podman1 0002590A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n";
-        let lines: Vec<String> = routes(table).iter().map(ToString::to_string).collect();
-        assert_eq!(lines, ["10.0.0.0/24", "10.89.2.0/24"]);
-        assert_eq!(routes("garbage\nmore garbage\n"), []);
+        let main = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                    eth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n\
+                    eth0 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n\
+                    * 000010AC 00000000 0201 0 0 0 0000F0FF 0 0 0\n\
+                    podman1 0002590A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n";
+        let tables = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n\
+                      Id 52:\n  +-- 0.0.0.0/0 2 0 2\n     |-- 0.0.0.0\n        /0 universe UNICAST\n\
+                      \x20    |-- 10.244.0.0\n        /16 universe UNICAST\n\
+                      \x20    |-- 10.245.0.1\n        /32 host LOCAL\n\
+                      Local:\n     |-- 127.0.0.0\n        /8 host LOCAL\n";
+        let lines: Vec<String> = routes(main, tables)
+            .iter()
+            .map(|route| format!("{} {}", route.subnet, route.through))
+            .collect();
+        assert_eq!(
+            lines,
+            ["10.0.0.0/24 eth0", "10.89.2.0/24 podman1", "10.244.0.0/16 routing table 52"]
+        );
+        assert_eq!(routes("garbage\nmore garbage\n", "more\n garbage UNICAST"), []);
     }
 
     #[test]

@@ -11,10 +11,14 @@ use sha1::{Digest, Sha1};
 
 use crate::{Error, Result};
 
-/// The /24 networks we choose from: 10.89.0.0 up to 10.95.255.0. Podman's own choices start at the
-/// same place; Kubernetes' default service network follows at 10.96.0.0.
-const FIRST: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 0);
-const LAST: Ipv4Addr = Ipv4Addr::new(10, 95, 255, 0);
+/// Where the /24 networks lie that we choose from, first and last. Podman's own choices start at
+/// 10.89.0.0 as well; Kubernetes' default service network follows at 10.96.0.0. The others are for
+/// hosts that send all of 10.0.0.0/8 into a VPN.
+const BLOCKS: [(Ipv4Addr, Ipv4Addr); 3] = [
+    (Ipv4Addr::new(10, 89, 0, 0), Ipv4Addr::new(10, 95, 255, 0)),
+    (Ipv4Addr::new(172, 24, 0, 0), Ipv4Addr::new(172, 31, 255, 0)),
+    (Ipv4Addr::new(192, 168, 224, 0), Ipv4Addr::new(192, 168, 255, 0)),
+];
 
 /// Prefix length of the networks we make.
 const PREFIX: u8 = 24;
@@ -91,16 +95,18 @@ impl Serialize for Subnet {
     }
 }
 
-/// The lowest free /24 of our range. `used`: subnets of the engine's networks, the host's routes,
+/// The first free /24 of our blocks. `used`: subnets of the engine's networks, the host's routes,
 /// and the cluster's pod and service networks.
 pub fn choose_subnet(used: &[Subnet]) -> Result<Subnet> {
-    (FIRST.to_bits()..=LAST.to_bits())
-        .step_by(1 << (32 - PREFIX))
+    BLOCKS
+        .iter()
+        .flat_map(|(first, last)| (first.to_bits()..=last.to_bits()).step_by(1 << (32 - PREFIX)))
         .map(|base| Subnet { base, prefix: PREFIX })
         .find(|candidate| !used.iter().any(|subnet| subnet.overlaps(*candidate)))
         .ok_or_else(|| {
-            Error::host("no-free-subnet", "no free network between 10.89.0.0 and 10.95.255.0")
-                .because("the engine's networks and the host's routes cover all of it")
+            let blocks = BLOCKS.map(|(first, last)| format!("{first} to {last}")).join(", ");
+            Error::host("no-free-subnet", "no network is free for the nodes")
+                .because(format!("the engine's networks and the host's routes cover {blocks}"))
                 .hint("remove networks that nothing uses: podman network prune")
         })
 }

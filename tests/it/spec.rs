@@ -144,6 +144,30 @@ fn dev_is_the_three_nodes_of_the_design() {
     "#);
 }
 
+/// `count` makes nodes that differ in their names alone.
+#[test]
+fn count_is_unrolled() {
+    let cluster = "{apiVersion: pipe.dev/v1alpha1, kind: Cluster, name: x, profile: quickstart, nodes: [\
+                   {name: edge, count: 3, zone: b, labels: {team: a}}, {name: core, controlPlane: true},\
+                   {name: gpu, accelerator: gpu}]}";
+    let nodes = load(&[("clusters/x.yaml", cluster)], "x").unwrap().cluster.nodes;
+    let names: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.host.as_str())).collect();
+    assert_eq!(
+        names,
+        [
+            ("core", "x-control-plane"),
+            ("edge", "x-worker"),
+            ("edge-2", "x-worker2"),
+            ("edge-3", "x-worker3"),
+            ("gpu", "x-worker4"),
+        ]
+    );
+    for node in &nodes[1..4] {
+        assert_eq!((node.zone.as_deref(), node.labels["team"].as_str()), (Some("b"), "a"));
+        assert_eq!(node.labels["pipe.dev/node"], node.name.as_str());
+    }
+}
+
 #[test]
 fn nats_is_data() {
     let spec = spec::load(&Sources::built_in(), "dev", Some("quickstart"), Arch::Amd64).unwrap();

@@ -117,7 +117,7 @@ fn strings<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String>
 /// What `pipe` makes for kind's control plane, with one label of ours on everything.
 async fn node(bench: &Bench) -> ContainerSpec {
     let engine = &bench.engine;
-    let mut used = bench.host.routes.clone();
+    let mut used: Vec<_> = bench.host.routes.iter().map(|route| route.subnet).collect();
     for network in engine.networks(&[]).await.unwrap() {
         used.extend(network.subnets.iter().filter_map(|subnet| subnet.parse::<Subnet>().ok()));
     }

@@ -26,7 +26,10 @@ fn the_lowest_free_network_is_chosen() {
     let used = [subnet("10.88.0.0/16"), subnet("10.89.0.0/23"), subnet("10.89.3.128/25")];
     assert_eq!(choose_subnet(&used).unwrap().to_string(), "10.89.2.0/24");
     assert_eq!(choose_subnet(&[subnet("10.89.0.0/16")]).unwrap().to_string(), "10.90.0.0/24");
-    assert_eq!(choose_subnet(&[subnet("10.0.0.0/8")]).unwrap_err().code, "no-free-subnet");
+    let vpn = subnet("10.0.0.0/8");
+    assert_eq!(choose_subnet(&[vpn]).unwrap().to_string(), "172.24.0.0/24");
+    let all = [vpn, subnet("172.16.0.0/12"), subnet("192.168.0.0/16")];
+    assert_eq!(choose_subnet(&all).unwrap_err().code, "no-free-subnet");
 }
 
 #[test]

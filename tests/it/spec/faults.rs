@@ -104,6 +104,16 @@ fn nodes_are_checked() {
     clusters/x.yaml:3:53: fidelity: labelled without an architecture: add arch, or leave fidelity out
     clusters/x.yaml:3:80: "mips" is none of the choices: use one of amd64, arm64
     "#);
+    let long = "b".repeat(62);
+    let found = cluster_problems(&format!(
+        "nodes: [{{name: a, controlPlane: true}}, {{name: {long}, count: 2}}, {{name: a, count: x}}]"
+    ));
+    assert!(found.contains("use a shorter name with count"), "{found}");
+    assert!(
+        found.contains("\"x\" is not valid here: write a whole number from 1 to 100"),
+        "{found}"
+    );
+    assert!(found.contains("a second node is called a"), "{found}");
     insta::assert_snapshot!(cluster_problems(
         "nodes: [{name: a, controlPlane: true}, {name: b, count: 100}]"
     ), @"clusters/x.yaml:2:8: 101 nodes are too many: have at most 100");
