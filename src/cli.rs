@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +16,7 @@ pub mod init;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod list;
+pub mod man;
 pub mod plan;
 pub mod purge;
 pub mod smoke;
@@ -30,7 +32,7 @@ use app::App;
 /// it all. Clusters are files in `clusters/`, what is installed on them are files in `profiles/`;
 /// built-in ones are used where you have none (`pipe init` writes them out).
 #[derive(Debug, Parser)]
-#[command(name = "pipe", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "pipe", version = version(), arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "\
 Exit codes:
   0 done   1 the thing asked for failed   2 usage   3 files invalid   4 host unable
@@ -73,7 +75,22 @@ enum Command {
     Env(env::Args),
     Init(init::Args),
     Completion(completion::Args),
+    Man(man::Args),
     Purge(purge::Args),
+}
+
+/// Version, commit and its date. `scripts/release` tells the last two; a build by hand has neither,
+/// rather than those of whatever repository lies around it.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let built = (option_env!("PIPE_COMMIT"), option_env!("PIPE_COMMIT_DATE"));
+        let number = env!("CARGO_PKG_VERSION");
+        match built {
+            (Some(commit), Some(date)) => format!("{number} ({commit} {date})"),
+            _ => format!("{number} (built by hand)"),
+        }
+    });
+    &TEXT
 }
 
 /// Runs the process's own command line.
@@ -110,6 +127,7 @@ impl Cli {
             Command::Env(args) => env::run(app, args).await.map(|()| 0),
             Command::Init(args) => init::run(app, &args).map(|()| 0),
             Command::Completion(args) => completion::run(app, &args).map(|()| 0),
+            Command::Man(args) => man::run(app, &args).map(|()| 0),
             Command::Purge(args) => purge::run(app, args).await.map(|()| 0),
         }
     }

@@ -110,3 +110,21 @@ fn completion_for_every_shell() {
         assert!(script.contains("teardown"), "{shell}");
     }
 }
+
+#[test]
+fn a_manual_page_for_every_command() {
+    let env = TestEnv::new();
+    let page = env.pipe(["man"]).success().stdout().to_owned();
+    assert!(page.contains(".TH pipe 1") && page.contains("pipe\\-teardown(1)"), "{page}");
+    let written = env.pipe(["man", "man1"]).success().stdout().to_owned();
+    assert!(written.contains("written  pipe.1\n") && written.contains("pipe-up.1"), "{written}");
+    assert!(!written.contains("help"), "{written}");
+    let page = std::fs::read_to_string(env.path("work/man1/pipe-up.1")).unwrap();
+    assert!(page.contains("\\-\\-replace"), "{page}");
+}
+
+#[test]
+fn the_version_says_what_was_built() {
+    let version = TestEnv::new().pipe(["--version"]).success().stdout().to_owned();
+    assert_eq!(version, "pipe [version] (built by hand)\n");
+}

@@ -29,6 +29,7 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("indicatif", &["report/human"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli/man"]),
     ("saphyr", &["spec", "state/kubeconfig", "world/kube/manifest"]),
     ("saphyr_parser", &["spec", "state/kubeconfig"]),
     ("which", &["world"]),
