@@ -10,7 +10,9 @@
 //! └── shared/               signing key, pipe.lock of embedded files
 //! ```
 //!
-//! Folders are 0700 and files 0600; every file but the journal is replaced atomically.
+//! Folders are 0700 and files 0600; every file but the journal is replaced atomically. Each has a
+//! version ([`version`]): one that is newer than this `pipe` is refused, and a broken one is an error
+//! with its remedy. Neither is written over.
 
 pub mod credentials;
 pub mod evidence;
@@ -21,9 +23,23 @@ pub mod lock;
 pub mod paths;
 pub mod receipt;
 pub mod reservation;
+pub mod version;
 
-pub use credentials::ComponentCredentials;
+pub use credentials::{ComponentCredentials, Credentials};
 pub use journal::{Entry, Journal, Record, RunOutcome};
 pub use lock::{ClusterLock, Holder, SharedLock};
 pub use paths::{ClusterFolder, Paths};
 pub use receipt::Receipt;
+
+use crate::Result;
+use crate::spec::ClusterName;
+
+/// Reads every file of a cluster that would be written back, before anything is touched.
+///
+/// # Errors
+/// A newer `pipe` wrote one, or one is damaged that cannot be made again.
+pub fn check(paths: &Paths, cluster: &ClusterName) -> Result<()> {
+    reservation::load(paths, cluster)?;
+    Credentials::load(&paths.cluster(cluster))?;
+    kubeconfig::check(&paths.cluster(cluster))
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{Cluster, NodeName};
 
 /// Version of the form.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
 
 /// What is reserved for one cluster; written before anything is created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,8 +21,9 @@ pub const IMAGE_NETWORK: &str = "pipe.dev/pod-network";
 pub const LAYOUT: &str = "pipe.dev/layout";
 /// Who made an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The layout this version writes.
-pub const LAYOUT_VERSION: &str = "1";
+/// The layout this version writes, and the newest it understands. A layout that changes which engine
+/// objects there are must put [`CLUSTER`] on each, so that every version can remove the cluster.
+pub const LAYOUT_VERSION: u32 = 1;
 /// Annotation on a node: what we set, so that it can be taken away again.
 pub const APPLIED: &str = "pipe.dev/applied";
 

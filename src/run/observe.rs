@@ -11,6 +11,7 @@ use crate::provider::kind::{self, JOINED_MARKER};
 use crate::provider::labels;
 use crate::spec::{ClusterName, ImageName, Spec};
 use crate::state::paths::{ClusterFolder, Paths};
+use crate::state::version;
 use crate::world::World;
 use crate::world::engine::{ContainerLine, Exec, ImageInfo, State};
 use crate::world::kube::Kube;
@@ -29,9 +30,6 @@ pub async fn observe(
 ) -> Result<Observed> {
     let state = paths.cluster(cluster);
     let containers = containers(world, cluster).await?;
-    if spec.is_some() {
-        check_layout(cluster, &containers)?;
-    }
     let mut observed = Observed::default();
     let facts = containers.iter().map(|container| node_facts(world, container));
     for (container, facts) in containers.iter().zip(join_all(facts).await) {
@@ -71,20 +69,36 @@ async fn containers(world: &World, cluster: &ClusterName) -> Result<Vec<Containe
     Ok(containers)
 }
 
-/// Whether this version understands what another one made. Removal needs no such understanding.
-fn check_layout(cluster: &ClusterName, containers: &[ContainerLine]) -> Result<()> {
-    for container in containers {
-        let layout = container.labels.get(labels::LAYOUT).map_or("", String::as_str);
-        if layout != labels::LAYOUT_VERSION {
-            return Err(Error::failed(
-                "foreign-layout",
-                format!("cluster {cluster} was made by another version of pipe"),
-            )
-            .because(format!("{} has layout {layout:?}", container.name))
-            .hint(format!("use that version, or remove it: pipe teardown {cluster}")));
-        }
+/// Whether what is there of a cluster is ours, and of a layout that this version understands. To be
+/// asked before anything is written for it, also into its state folder.
+///
+/// # Errors
+/// The cluster is somebody else's, or another `pipe` made it that laid it out differently.
+pub async fn recognise(world: &World, cluster: &ClusterName) -> Result<()> {
+    for container in containers(world, cluster).await? {
+        check_layout(cluster, &container)?;
     }
     Ok(())
+}
+
+/// Removal needs no understanding of a layout: what is of a cluster carries its label in each.
+fn check_layout(cluster: &ClusterName, container: &ContainerLine) -> Result<()> {
+    let layout = container.labels.get(labels::LAYOUT).map_or("", String::as_str);
+    if layout == labels::LAYOUT_VERSION.to_string() {
+        return Ok(());
+    }
+    let why = format!(
+        "{} has layout {layout:?}, this pipe knows {}",
+        container.name,
+        labels::LAYOUT_VERSION
+    );
+    let remove = format!("or remove the cluster: pipe teardown {cluster}");
+    if layout.parse::<u32>().is_ok_and(|layout| layout > labels::LAYOUT_VERSION) {
+        let what = format!("cluster {cluster} was made by a newer pipe");
+        return Err(version::newer(what, why).hint(remove));
+    }
+    let what = format!("cluster {cluster} was made by a pipe that is too old, or changed since");
+    Err(Error::failed("unknown-layout", what).because(why).hint(remove))
 }
 
 async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {

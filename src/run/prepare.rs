@@ -39,6 +39,7 @@ pub(super) async fn prepare(
         Some(image) => image.clone(),
         None => ImageName::parse(NODE_IMAGE).map_err(Error::bug)?,
     };
+    observe::recognise(world, &spec.cluster.name).await?;
     if let Some(old) = reservation::load(environment.paths, &spec.cluster.name)? {
         old.keep_hosts(&mut spec.cluster);
     }

@@ -66,9 +66,10 @@ pub(super) async fn network(context: &Context, name: &str) -> Result<()> {
     let engine = &context.world.engine;
     let containers = engine.containers(&[]).await?;
     let users = containers.iter().filter(|line| line.networks.iter().any(|on| on == name)).count();
-    let others = reservation::others(&context.paths, &context.cluster, &lock)?;
-    let reserved = others.values().any(|other| other.network == name);
-    if users == 0 && !reserved {
+    // Where it cannot be known, it stays: the other cluster's teardown removes it.
+    let others = reservation::others(&context.paths, &context.cluster, &lock);
+    let free = others.is_ok_and(|others| others.values().all(|other| other.network != name));
+    if users == 0 && free {
         engine.remove_network(name).await?;
     }
     Ok(())
@@ -78,7 +79,20 @@ pub(super) async fn network(context: &Context, name: &str) -> Result<()> {
 pub(super) async fn kubeconfig(context: &Context) -> Result<()> {
     let name = kind::context(context.cluster.as_str());
     let lock = context.shared_lock("clean kubeconfig").await?;
-    kubeconfig::unmerge(&context.paths, &context.cluster, &name, &lock).await.map(drop)
+    let explicit = context.kubeconfig.file.as_deref();
+    let env = &context.world.env;
+    let usual = kubeconfig::user_file(explicit, |name| env.get(name).map(str::to_owned)).ok();
+    let (paths, cluster) = (&context.paths, &context.cluster);
+    let explicit = usual.as_deref().filter(|_| explicit.is_some());
+    let done =
+        kubeconfig::unmerge(paths, cluster, &name, explicit, usual.as_deref(), &lock).await?;
+    if done.damaged {
+        context.events.warn(format!(
+            "the record of kubeconfig files was damaged: if you merged {name} into others than the \
+             usual one, remove it there: kubectl config delete-context {name}"
+        ));
+    }
+    Ok(())
 }
 
 /// The cluster's state folder.

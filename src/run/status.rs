@@ -170,6 +170,7 @@ pub async fn status(
     cluster: &ClusterName,
 ) -> Result<Status> {
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
+    observe::recognise(world, cluster).await?;
     let last = Receipt::load(&paths.cluster(cluster))?;
     let spec = spec_of(sources, cluster, &last, &reservation)?;
     let image = crate::spec::ImageName::parse(super::up::NODE_IMAGE).map_err(Error::bug)?;

@@ -16,6 +16,7 @@ use crate::spec::source::Sources;
 use crate::state::journal::{Journal, RunOutcome};
 use crate::state::paths::Paths;
 use crate::state::receipt::{Receipt, StepOutcome, StepReceipt};
+use crate::state::version;
 use crate::world::World;
 
 /// How long the engine needs at most to make a container that it was asked for.
@@ -35,6 +36,16 @@ pub async fn teardown(
 ) -> Result<Plan> {
     let state = paths.cluster(cluster);
     await_late_creations(world, &Receipt::load(&state)?, cluster).await?;
+    if let Err(error) = observe::recognise(world, cluster).await
+        && error.code == version::NEWER
+    {
+        events.warn(format!(
+            "{}: all that carries its label {} on the engine is removed, and what this pipe knows \
+             of on disk",
+            error.what,
+            labels::CLUSTER
+        ));
+    }
     let observed = observe::observe(world, paths, cluster, None, None).await?;
     let plan = plan::teardown(cluster, &observed, kind::NETWORK, state.path().exists());
     if !plan.is_empty() {

@@ -117,6 +117,7 @@ pub fn load(environment: &Environment<'_>, request: &Request) -> Result<Spec> {
         Error::host("unknown-arch", "pipe knows amd64 and arm64 hosts only")
             .because(format!("this is {}", std::env::consts::ARCH))
     })?;
+    crate::state::check(environment.paths, &request.cluster)?;
     let last = Receipt::load(&environment.paths.cluster(&request.cluster))?.profile;
     let profile = request.profile.as_deref().or(last.as_ref().map(ProfileName::as_str));
     crate::spec::load(environment.sources, request.cluster.as_str(), profile, arch)

@@ -35,7 +35,16 @@ impl Default for Credentials {
 impl Credentials {
     /// The stored credentials, none for a new cluster.
     pub fn load(folder: &ClusterFolder) -> Result<Credentials> {
-        Ok(file::read_json(&folder.credentials())?.unwrap_or_default())
+        let path = folder.credentials();
+        let stored = file::read_json(&path, SCHEMA).map_err(|error| match error.code {
+            // New ones would not be those that the services were set up with.
+            file::BROKEN => error
+                .because("it holds the credentials of the cluster's components")
+                .hint("their Secrets in the cluster hold them too: pipe kubectl -- get secrets -A")
+                .hint("or make the cluster anew: pipe teardown, then pipe up"),
+            _ => error,
+        })?;
+        Ok(stored.unwrap_or_default())
     }
 
     /// Stores them, 0600.

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::version;
 use crate::{Error, Result};
+
+/// Code of a file that is not what we write: torn, or edited.
+pub const BROKEN: &str = "state-broken";
 
 /// Mode of every file that `pipe` writes into its own folders.
 pub const PRIVATE: u32 = 0o600;
@@ -67,15 +71,23 @@ pub fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The value that `path` holds as JSON, or `None` if the file does not exist.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+/// The value that `path` holds as JSON, in a form of ours up to version `known`, or `None` if the
+/// file does not exist. A broken file is [`BROKEN`]; what helps then, its reader knows.
+pub fn read_json<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>> {
     let Some(text) = read(path)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|e| {
-        unreadable(path).because(e).hint(format!(
-            "another version of pipe may have written it; move {} away to go on without it",
-            path.display()
-        ))
-    })
+    version::check(path, &text, known)?;
+    parse(path, &text).map(Some)
+}
+
+/// As [`read_json`], but takes what is understood of newer forms too: for looking at what another
+/// cluster holds, never for writing it back.
+pub fn glance_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    read(path)?.map(|text| parse(path, &text)).transpose()
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    let broken = |e| Error::host(BROKEN, format!("{} is damaged", path.display())).because(e);
+    serde_json::from_str(text).map_err(broken)
 }
 
 /// Replaces `path` by `value` as JSON.
@@ -98,6 +110,13 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unwritable(path, &e)),
         _ => Ok(()),
     }
+}
+
+/// Renames a damaged file to `NAME.broken`, so that another can be written without losing it.
+pub fn set_aside(path: &Path) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".broken");
+    fs::rename(path, path.with_file_name(name)).map_err(|e| unwritable(path, &e))
 }
 
 /// Removes `folder` if it is empty; anything else is left alone.
@@ -156,10 +175,10 @@ mod tests {
     fn files_are_private_and_replaced_whole() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("a/b/c.json");
-        assert_eq!(read_json::<u32>(&path).unwrap(), None);
+        assert_eq!(glance_json::<u32>(&path).unwrap(), None);
         write_json(&path, &1).unwrap();
         write_json(&path, &2).unwrap();
-        assert_eq!(read_json::<u32>(&path).unwrap(), Some(2));
+        assert_eq!(glance_json::<u32>(&path).unwrap(), Some(2));
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&home.path().join("a")), 0o700);
         assert_eq!(names(&home.path().join("a/b")).unwrap(), ["c.json"]);
@@ -183,8 +202,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("c.json");
         write(&path, b"{").unwrap();
-        let error = read_json::<u32>(&path).unwrap_err();
-        assert_eq!(error.code, "state-unreadable");
-        assert!(error.what.ends_with("c.json"));
+        let error = read_json::<u32>(&path, 1).unwrap_err();
+        assert_eq!(error.code, BROKEN);
+        assert!(error.what.contains("c.json"));
+        assert_eq!(fs::read(&path).unwrap(), b"{", "it is left as it was");
     }
 }

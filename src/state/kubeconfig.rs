@@ -106,17 +106,45 @@ pub async fn merge(
     if new == old { Ok(()) } else { replace(path, &new) }
 }
 
+/// Refuses a record of a newer `pipe`; a damaged one does not matter yet.
+pub fn check(folder: &ClusterFolder) -> Result<()> {
+    match file::read_json::<Merged>(&folder.merged(), SCHEMA) {
+        Err(error) if error.code != file::BROKEN => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What came of [`unmerge`].
+#[derive(Debug, Default)]
+pub struct Unmerged {
+    /// Files that changed.
+    pub changed: Vec<PathBuf>,
+    /// The record of where the entries went was damaged: entries may be left in other files.
+    pub damaged: bool,
+}
+
 /// Takes the entries called `name` (`kind-dev`) out of every file that they were merged into, and
-/// returns those that changed. A file that we made and that holds nothing else now is removed.
-/// Every file is tried; the first failure is returned, and a second call tries again.
+/// out of `explicit`; where the record of that is damaged, out of `usual`. A file that we made and
+/// that holds nothing else now is removed. Every file is tried; the first failure is returned, and
+/// a second call tries again.
 pub async fn unmerge(
     paths: &Paths,
     cluster: &ClusterName,
     name: &str,
+    explicit: Option<&Path>,
+    usual: Option<&Path>,
     _lock: &SharedLock,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Unmerged> {
     let record = paths.cluster(cluster).merged();
-    let merged: Merged = file::read_json(&record)?.unwrap_or_default();
+    let (mut merged, damaged) = match file::read_json::<Merged>(&record, SCHEMA) {
+        Err(error) if error.code == file::BROKEN => (Merged::default(), true),
+        read => (read?.unwrap_or_default(), false),
+    };
+    for path in explicit.into_iter().chain(usual.filter(|_| damaged)) {
+        if !merged.files.iter().any(|known| known.path == path) {
+            merged.files.push(MergedFile { path: path.to_owned(), created: Created::Nothing });
+        }
+    }
     let (mut changed, mut failed) = (Vec::new(), None);
     for merged in &merged.files {
         match unmerge_file(merged, name).await {
@@ -129,7 +157,7 @@ pub async fn unmerge(
         return Err(error);
     }
     file::remove(&record)?;
-    Ok(changed)
+    Ok(Unmerged { changed, damaged })
 }
 
 async fn unmerge_file(MergedFile { path, created }: &MergedFile, name: &str) -> Result<bool> {
@@ -164,7 +192,16 @@ fn remember(paths: &Paths, cluster: &ClusterName, path: &Path) -> Result<()> {
     };
     let mut own = Merged { schema: SCHEMA, files: Vec::new() };
     for other in paths.clusters()? {
-        let merged: Option<Merged> = file::read_json(&paths.cluster(&other).merged())?;
+        let record = paths.cluster(&other).merged();
+        let merged = if other == *cluster {
+            match file::read_json::<Merged>(&record, SCHEMA) {
+                Err(error) if error.code == file::BROKEN => file::set_aside(&record).map(|()| None),
+                read => read,
+            }?
+        } else {
+            // Only whether we made the file is asked; what cannot be read says no.
+            file::glance_json(&record).unwrap_or_default()
+        };
         let Some(merged) = merged else { continue };
         for known in merged.files.iter().filter(|known| known.path == path) {
             created = created.max(known.created);

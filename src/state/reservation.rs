@@ -6,13 +6,26 @@ use std::collections::BTreeMap;
 use super::file;
 use super::lock::SharedLock;
 use super::paths::Paths;
-use crate::Result;
 use crate::plan::Reservation;
+use crate::plan::reserve::SCHEMA;
 use crate::spec::ClusterName;
+use crate::{Error, Result};
 
 /// What `cluster` holds, or `None` if it holds nothing. Needs no lock: the file is replaced whole.
 pub fn load(paths: &Paths, cluster: &ClusterName) -> Result<Option<Reservation>> {
-    file::read_json(&paths.cluster(cluster).reservation())
+    let path = paths.cluster(cluster).reservation();
+    file::read_json(&path, SCHEMA).map_err(|error| with_remedy(error, cluster))
+}
+
+/// Addresses cannot be chosen anew for nodes that have them, so a damaged file is not set aside.
+fn with_remedy(error: Error, cluster: &ClusterName) -> Error {
+    if error.code != file::BROKEN {
+        return error;
+    }
+    error
+        .because(format!("it says which addresses and ports cluster {cluster} holds"))
+        .hint("restore it from a backup, if you have one")
+        .hint(format!("or make the cluster anew: pipe teardown {cluster}, then pipe up {cluster}"))
 }
 
 /// Holds `reservation` for `cluster`, in place of what it held before.
@@ -25,7 +38,7 @@ pub fn save(
     file::write_json(&paths.cluster(cluster).reservation(), reservation)
 }
 
-/// What every cluster but `cluster` holds.
+/// What every cluster but `cluster` holds, those of a newer `pipe` too.
 pub fn others(
     paths: &Paths,
     cluster: &ClusterName,
@@ -33,7 +46,9 @@ pub fn others(
 ) -> Result<BTreeMap<ClusterName, Reservation>> {
     let mut others = BTreeMap::new();
     for name in paths.clusters()?.into_iter().filter(|name| name != cluster) {
-        if let Some(reservation) = load(paths, &name)? {
+        let path = paths.cluster(&name).reservation();
+        let found = file::glance_json(&path).map_err(|error| with_remedy(error, &name))?;
+        if let Some(reservation) = found {
             others.insert(name, reservation);
         }
     }

@@ -52,6 +52,7 @@ pub fn spec(cluster: &Cluster, node: &NodePlan, volume: &str, host: &Host) -> Co
 /// Labels of a node's container.
 pub fn container_labels(cluster: &Cluster, node: &NodePlan) -> BTreeMap<String, String> {
     let role = if node.node.control_plane { "control-plane" } else { "worker" };
+    let layout = labels::LAYOUT_VERSION.to_string();
     let mut all = labels::ours(Some(&cluster.name));
     all.extend(
         [
@@ -60,7 +61,7 @@ pub fn container_labels(cluster: &Cluster, node: &NodePlan) -> BTreeMap<String, 
             (labels::NODE, node.node.name.as_str()),
             (labels::SPEC_HASH, node.spec_hash.as_str()),
             (labels::NETWORK, cluster.network.as_str()),
-            (labels::LAYOUT, labels::LAYOUT_VERSION),
+            (labels::LAYOUT, layout.as_str()),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );

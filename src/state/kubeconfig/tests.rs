@@ -90,7 +90,9 @@ impl Fixture {
     }
 
     async fn unmerge(&self, cluster: &ClusterName) -> Result<Vec<PathBuf>> {
-        unmerge(&self.paths, cluster, &format!("kind-{cluster}"), &self.lock).await
+        let (name, usual) = (format!("kind-{cluster}"), self.config());
+        let done = unmerge(&self.paths, cluster, &name, None, Some(&usual), &self.lock).await?;
+        Ok(done.changed)
     }
 
     fn write_config(&self, text: &str) {
@@ -328,4 +330,51 @@ async fn client_gos_lock_is_waited_for_and_named_when_stale() {
     assert!(lock.exists());
     drop(guard.unwrap());
     assert!(!lock.exists());
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_set_aside_and_the_usual_file_is_cleaned() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    fixture.write_config("x-mine: 1\n");
+    fixture.merge(&dev, true).await.unwrap();
+    let record = fixture.paths.cluster(&dev).merged();
+    fs::write(&record, "{\"schema\": 1, \"fi").unwrap();
+    fixture.merge(&dev, true).await.unwrap();
+    let aside = record.with_file_name("merged.json.broken");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "{\"schema\": 1, \"fi");
+
+    fs::write(&record, "").unwrap();
+    assert_eq!(fixture.unmerge(&dev).await.unwrap(), [fixture.config()]);
+    let left = fs::read_to_string(fixture.config()).unwrap();
+    assert!(!left.contains("kind-dev") && left.contains("x-mine: 1"), "{left}");
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_pipe_is_left_alone() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    fixture.merge(&dev, true).await.unwrap();
+    let record = fixture.paths.cluster(&dev).merged();
+    let newer = r#"{"schema": 2, "files": [], "contexts": ["kind-dev"]}"#;
+    fs::write(&record, newer).unwrap();
+    for error in
+        [fixture.merge(&dev, true).await.unwrap_err(), fixture.unmerge(&dev).await.unwrap_err()]
+    {
+        assert_eq!(error.code, "made-by-newer-pipe");
+    }
+    assert_eq!(fs::read_to_string(&record).unwrap(), newer);
+    assert!(fs::read_to_string(fixture.config()).unwrap().contains("kind-dev"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_is_cleaned_too() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    fixture.merge(&dev, true).await.unwrap();
+    let copy = fixture.home.path().join("copy");
+    fs::copy(fixture.config(), &copy).unwrap();
+    let done = unmerge(&fixture.paths, &dev, "kind-dev", Some(&copy), None, &fixture.lock).await;
+    assert_eq!(done.unwrap().changed, [fixture.config(), copy.clone()]);
+    assert!(!fs::read_to_string(&copy).unwrap().contains("kind-dev"));
 }
