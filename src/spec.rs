@@ -5,6 +5,8 @@
 //! ([`problem`]) and only then makes a `Spec`. Nothing here touches the host but to read those files.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,10 +19,12 @@ pub mod embedded;
 mod hash;
 pub mod label;
 mod load;
+pub mod mount_file;
 pub mod name;
 pub mod node_file;
 mod order;
 pub mod port;
+pub mod port_file;
 pub mod problem;
 pub mod profile_file;
 pub mod read;
@@ -61,8 +65,98 @@ pub struct Cluster {
     pub pod_subnet: String,
     /// IPv4 CIDR for services.
     pub service_subnet: String,
+    /// Doors from the host to nodes, beside those of the catalogue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<ExtraPort>,
+    /// What of the host stands in nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
     /// Control plane first, then workers in file order.
     pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// The ports that are published on `node`: those that name it, on the first control plane also
+    /// those that name none.
+    pub fn ports_of(&self, node: &Node) -> impl Iterator<Item = &ExtraPort> {
+        let first = self.nodes.first().is_some_and(|first| first.name == node.name);
+        let name = node.name.clone();
+        self.ports.iter().filter(move |port| match &port.node {
+            Some(named) => *named == name,
+            None => first,
+        })
+    }
+
+    /// What of the host stands in `node`.
+    pub fn mounts_of(&self, node: &Node) -> impl Iterator<Item = &Mount> {
+        let name = node.name.clone();
+        self.mounts.iter().filter(move |mount| mount.node.as_ref().is_none_or(|n| *n == name))
+    }
+}
+
+/// A port of a node published on the host because the cluster file says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExtraPort {
+    /// The user's name for it.
+    pub name: Option<String>,
+    /// Address on the host.
+    pub address: IpAddr,
+    /// Port on the host.
+    pub host_port: u16,
+    /// Port of the node.
+    pub node_port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The node; the first control plane where none is named.
+    pub node: Option<NodeName>,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As files and the engine write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+}
+
+/// A folder or file of the host in nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// The whole path on the host.
+    pub host_path: PathBuf,
+    /// Where it stands in the node.
+    pub container_path: String,
+    /// Whether nodes can only read it.
+    pub read_only: bool,
+    /// Whether mounts below it travel.
+    pub propagation: Propagation,
+    /// Whether the engine may change its SELinux label so that nodes may use it.
+    pub selinux_relabel: bool,
+    /// The node; all where none is named.
+    pub node: Option<NodeName>,
+}
+
+/// Whether what is mounted below a mount later is seen on the other side, in Kubernetes' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Propagation {
+    /// On neither side.
+    None,
+    /// The host's in the node.
+    HostToContainer,
+    /// Both ways.
+    Bidirectional,
 }
 
 /// The conventions a cluster follows on the engine.

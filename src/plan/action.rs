@@ -2,21 +2,25 @@
 //! lists the places that must know it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use crate::spec::{Component, ComponentName, ImageName, Node, Taint};
+use crate::spec::{Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
 
 /// A port of a node published on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Publish {
-    /// Entry of the host port catalogue, or `api`.
+    /// Entry of the host port catalogue, `api`, or the user's own.
     pub name: String,
-    /// Port on 127.0.0.1.
+    /// Address on the host.
+    pub address: IpAddr,
+    /// Port there.
     pub host_port: u16,
     /// Port in the node.
     pub node_port: u16,
+    /// What is spoken on it.
+    pub protocol: Protocol,
 }
 
 /// Everything a node container is made from.
@@ -38,8 +42,12 @@ pub struct NodePlan {
     pub routes: Vec<Route>,
     /// Ports published on the host.
     pub publish: Vec<Publish>,
+    /// Folders and files of the host in the node.
+    pub mounts: Vec<Mount>,
     /// What the container was made from; a difference means it must be replaced.
     pub spec_hash: String,
+    /// The same, for people: what a difference lies in.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// A route to another node's pods.
@@ -68,6 +76,19 @@ pub struct NodeChange {
     pub remove_capacity: Vec<String>,
     /// `spec.podCIDR` to set where it is empty.
     pub pod_cidr: Option<String>,
+}
+
+impl Publish {
+    /// A TCP port on 127.0.0.1.
+    pub fn local(name: &str, host_port: u16, node_port: u16) -> Publish {
+        Publish {
+            name: name.to_owned(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host_port,
+            node_port,
+            protocol: Protocol::Tcp,
+        }
+    }
 }
 
 impl NodeChange {

@@ -84,9 +84,9 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
                 continue;
             }
             Some(found) if found.stage == NodeStage::HalfMade => None,
-            Some(_) if !control_made => Some("its control plane is gone"),
+            Some(_) if !control_made => Some("its control plane is gone".to_owned()),
             Some(found) if found.spec_hash != node.container_hash(&input.spec.cluster) => {
-                Some("its container was made from other settings")
+                Some(difference(&found.settings, &node.settings(&input.spec.cluster)))
             }
             Some(_) => continue,
         };
@@ -115,6 +115,26 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
         }
     }
     Ok(make)
+}
+
+/// What a container was made from and what the file says now, as far as they differ.
+fn difference(made: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> String {
+    // Containers of earlier versions do not say what they were made from.
+    if made.is_empty() {
+        return "its container was made from other settings".to_owned();
+    }
+    let keys: BTreeSet<&String> = made.keys().chain(wanted.keys()).collect();
+    let value = |side: &BTreeMap<String, String>, key: &String| {
+        side.get(key).map_or("nothing".to_owned(), Clone::clone)
+    };
+    let differ = keys.into_iter().filter(|key| made.get(*key) != wanted.get(*key));
+    let lines: Vec<String> = differ
+        .map(|key| format!("{key} was {} and is {} now", value(made, key), value(wanted, key)))
+        .collect();
+    match lines.is_empty() {
+        true => "its container was made from other settings".to_owned(),
+        false => lines.join("; "),
+    }
 }
 
 fn replace_needed(input: &Input<'_>, reasons: Vec<String>) -> Error {
@@ -248,15 +268,20 @@ fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
         .collect();
     let mut publish = Vec::new();
     if node.control_plane {
-        let api = input.reservation.api_port;
-        publish.push(Publish { name: "api".to_owned(), host_port: api, node_port: 6443 });
+        publish.push(Publish::local("api", input.reservation.api_port, 6443));
         for entry in port::CATALOGUE {
             if let Some(&host_port) = input.reservation.ports.get(entry.name) {
-                let name = entry.name.to_owned();
-                publish.push(Publish { name, host_port, node_port: entry.node_port });
+                publish.push(Publish::local(entry.name, host_port, entry.node_port));
             }
         }
     }
+    publish.extend(input.spec.cluster.ports_of(node).map(|port| Publish {
+        name: port.name.clone().unwrap_or_else(|| port.host_port.to_string()),
+        address: port.address,
+        host_port: port.host_port,
+        node_port: port.node_port,
+        protocol: port.protocol,
+    }));
     let image = input.observed.images.get(input.node_image.as_str());
     Some(NodePlan {
         node: node.clone(),
@@ -267,7 +292,9 @@ fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
         pod_cidr: reserved.pod_cidr.clone(),
         routes,
         publish,
+        mounts: input.spec.cluster.mounts_of(node).cloned().collect(),
         spec_hash: node.container_hash(&input.spec.cluster),
+        settings: node.settings(&input.spec.cluster),
     })
 }
 

@@ -49,6 +49,8 @@ pub struct NodeFacts {
     pub stage: NodeStage,
     /// Our label.
     pub spec_hash: String,
+    /// Our label that says what the hash is of; empty where an earlier version made the container.
+    pub settings: BTreeMap<String, String>,
     /// Whether it runs the control plane.
     pub control_plane: bool,
     /// The image it runs, as the engine names it.

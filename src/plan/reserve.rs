@@ -27,6 +27,9 @@ pub struct Reservation {
     pub api_port: u16,
     /// Host port of each catalogue entry.
     pub ports: BTreeMap<String, u16>,
+    /// Host ports that the cluster's file names itself; earlier versions kept none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_ports: Vec<u16>,
 }
 
 impl Reservation {
@@ -40,6 +43,7 @@ impl Reservation {
             nodes: BTreeMap::new(),
             api_port,
             ports: BTreeMap::new(),
+            extra_ports: Vec::new(),
         }
     }
 
@@ -64,7 +68,8 @@ impl Reservation {
 
     /// Every host port in it.
     pub fn host_ports(&self) -> impl Iterator<Item = u16> {
-        self.ports.values().copied().chain([self.api_port])
+        let extra = self.extra_ports.iter().copied();
+        self.ports.values().copied().chain([self.api_port]).chain(extra)
     }
 }
 

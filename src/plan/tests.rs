@@ -16,7 +16,9 @@ use super::reserve::{NodeAddress, Reservation};
 use super::teardown::teardown;
 use super::{Phase, Plan};
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ImageName, NetworkMode, NodeName, Spec};
+use crate::spec::{
+    Arch, ExtraPort, ImageName, Mount, NetworkMode, NodeName, Propagation, Protocol, Spec,
+};
 
 /// A spec, what is there, and everything between.
 struct World {
@@ -81,6 +83,7 @@ impl World {
             let facts = NodeFacts {
                 stage: NodeStage::Running,
                 spec_hash: node.container_hash(&self.spec.cluster),
+                settings: node.settings(&self.spec.cluster),
                 control_plane: node.control_plane,
                 image: self.node_image.to_string(),
             };
@@ -270,6 +273,50 @@ fn nodes_keep_their_containers_when_the_file_changes() {
             ("gpu", "dev-worker2"),
         ]
     );
+}
+
+/// Ports and mounts go to the containers of their nodes, and a change says what it is.
+#[test]
+fn ports_and_mounts_are_part_of_a_container() {
+    let mut world = World::new("dev", NetworkMode::Static);
+    world.spec.cluster.ports.push(ExtraPort {
+        name: None,
+        address: Ipv4Addr::UNSPECIFIED.into(),
+        host_port: 8053,
+        node_port: 53,
+        protocol: Protocol::Udp,
+        node: Some(NodeName::parse("edge").unwrap()),
+    });
+    world.spec.cluster.mounts.push(Mount {
+        host_path: "/src".into(),
+        container_path: "/src".to_owned(),
+        read_only: true,
+        propagation: Propagation::None,
+        selinux_relabel: false,
+        node: None,
+    });
+    let plan = world.plan();
+    let node = |id: &str| match &plan.step(id).unwrap().action {
+        Action::CreateNode(node) => node.clone(),
+        other => panic!("{other:?}"),
+    };
+    let published: Vec<_> = node("create/edge").publish;
+    assert_eq!(published.len(), 1);
+    assert_eq!((published[0].name.as_str(), published[0].protocol), ("8053", Protocol::Udp));
+    assert!(node("create/core").publish.iter().all(|port| port.protocol == Protocol::Tcp));
+    assert!(["core", "edge", "gpu"].iter().all(|n| node(&format!("create/{n}")).mounts.len() == 1));
+
+    let mut world = world.after();
+    assert!(world.plan().is_empty());
+    world.spec.cluster.ports[0].host_port = 8054;
+    let error = build(&world.input()).unwrap_err();
+    insta::assert_snapshot!(error.causes.join("\n"), @"node edge (dev-worker): ports was 0.0.0.0:8053:53/udp and is 0.0.0.0:8054:53/udp now");
+    let facts = world.observed.nodes.get_mut("dev-worker").unwrap();
+    facts.settings.clear();
+    assert!(build(&world.input()).unwrap_err().causes[0].ends_with("from other settings"));
+    world.options.replace = true;
+    assert!(ids(&world.plan()).starts_with(&["remove/dev-worker", "create/edge"]));
+    assert!(!ids(&world.plan()).contains(&"init"), "a worker's change leaves the others alone");
 }
 
 /// A smaller or larger `count` touches only the nodes at its end.

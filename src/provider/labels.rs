@@ -10,6 +10,8 @@ pub const CLUSTER: &str = "pipe.dev/cluster";
 pub const NODE: &str = "pipe.dev/node";
 /// What a node container was made from.
 pub const SPEC_HASH: &str = "pipe.dev/spec-hash";
+/// What that hash is of, as JSON: the keys of the cluster file and their values.
+pub const SETTINGS: &str = "pipe.dev/settings";
 /// How real a node is.
 pub const FIDELITY: &str = "pipe.dev/fidelity";
 /// How its pods are connected: `static`, `bundled`, `none`.

@@ -1,10 +1,12 @@
 //! Whether the host can carry out a plan, asked before anything is made.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::plan::{Action, Plan, Step};
 use crate::world::World;
 use crate::world::host::{Cgroups, free_disk};
+use crate::world::process::shell_quoted;
 use crate::{Error, Result};
 
 /// Bytes that one node takes at first: its own copy of the image's `/var` (0.7 GB), what containerd
@@ -19,6 +21,7 @@ const SPARE_BYTES: u64 = 1_000_000_000;
 /// # Errors
 /// [`crate::Kind::Host`] with what is there and what is needed.
 pub async fn check(world: &World, plan: &Plan) -> Result<()> {
+    check_mounts(plan)?;
     let images: Vec<&str> = plan.steps.iter().filter_map(node_image).collect();
     if images.is_empty() {
         return Ok(());
@@ -42,6 +45,33 @@ pub async fn check(world: &World, plan: &Plan) -> Result<()> {
         }
     }
     check_disk(&info.graph_root, images.len())
+}
+
+/// Refuses nodes whose mounts are not there: the engine would fail on the first of them, in the
+/// middle of things, or make an empty folder that belongs to root.
+fn check_mounts(plan: &Plan) -> Result<()> {
+    let mut missing: BTreeMap<&Path, Vec<&str>> = BTreeMap::new();
+    for step in &plan.steps {
+        let Action::CreateNode(node) = &step.action else { continue };
+        for mount in node.mounts.iter().filter(|mount| !mount.host_path.exists()) {
+            missing.entry(&mount.host_path).or_default().push(node.node.name.as_str());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = format!("what cluster {} mounts is not on this host", plan.cluster);
+    let mut error = Error::host("mount-missing", what);
+    for (path, nodes) in &missing {
+        error = error.because(format!("{} (for {})", path.display(), nodes.join(", ")));
+    }
+    for path in missing.keys() {
+        error = error.hint(format!("make it: mkdir -p {}", shell_quoted(&path.to_string_lossy())));
+    }
+    Err(error.hint(format!(
+        "or correct hostPath in clusters/{}.yaml; relative paths go from there",
+        plan.cluster
+    )))
 }
 
 fn node_image(step: &Step) -> Option<&str> {

@@ -111,6 +111,11 @@ async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFact
     Ok(NodeFacts {
         stage,
         spec_hash: container.labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
+        settings: container
+            .labels
+            .get(labels::SETTINGS)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default(),
         control_plane: container.labels.get(kind::ROLE_LABEL).is_some_and(|r| r == "control-plane"),
         image: container.image.clone(),
     })

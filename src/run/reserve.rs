@@ -49,10 +49,12 @@ pub async fn propose(
         Ok(()) => {}
     }
     let nodes = addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
+    let mut taken: Vec<u16> = others.iter().flat_map(Reservation::host_ports).collect();
+    check_extra(&spec.cluster, &taken, old.as_ref())?;
     let (api_port, ports) = match &old {
         Some(old) => (old.api_port, old.ports.clone()),
         None => {
-            let mut taken: Vec<u16> = others.iter().flat_map(Reservation::host_ports).collect();
+            taken.extend(spec.cluster.ports.iter().map(|port| port.host_port));
             let ports = ports(spec, &mut taken, &mut notes)?;
             (host::free_port(&taken)?, ports)
         }
@@ -61,6 +63,7 @@ pub async fn propose(
     let mut reservation = Reservation::new(kind::NETWORK, &subnet, subnet6.as_deref(), api_port);
     reservation.nodes = nodes;
     reservation.ports = ports;
+    reservation.extra_ports = spec.cluster.ports.iter().map(|port| port.host_port).collect();
     Ok(Reserved { reservation, notes })
 }
 
@@ -166,6 +169,40 @@ fn next_pod_cidr(pod_subnet: &str, taken: &BTreeSet<String>) -> Result<String> {
     )
 }
 
+/// Refuses ports of the cluster's file that somebody else has. `taken` are those of other clusters.
+fn check_extra(cluster: &Cluster, taken: &[u16], old: Option<&Reservation>) -> Result<()> {
+    let mut causes = Vec::new();
+    for port in &cluster.ports {
+        let number = port.host_port;
+        let own = old.and_then(|old| {
+            let catalogue = old.ports.iter().find(|(_, held)| **held == number);
+            let catalogue = catalogue.map(|(name, _)| name.clone());
+            catalogue.or_else(|| (old.api_port == number).then(|| "the API server".to_owned()))
+        });
+        let held = old.is_some_and(|old| old.extra_ports.contains(&number));
+        let holder = if let Some(own) = own {
+            format!("is {own}'s on this cluster")
+        } else if taken.contains(&number) {
+            "is held by another cluster of pipe".to_owned()
+        } else if held {
+            continue;
+        } else if let Some(fault) = host::port_fault(port.address, number, port.protocol) {
+            fault.to_owned()
+        } else {
+            continue;
+        };
+        causes.push(format!("{}:{number}/{} {holder}", port.address, port.protocol.as_str()));
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let what = format!("ports that cluster {} publishes are taken", cluster.name);
+    let error = causes.into_iter().fold(Error::host("port-taken", what), Error::because);
+    Err(error
+        .hint("stop what holds them: `ss -lntup` shows it; `pipe list` shows other clusters")
+        .hint(format!("or write another hostPort or address into clusters/{}.yaml", cluster.name)))
+}
+
 /// Host ports by catalogue entry; what is given away is added to `taken`.
 fn ports(
     spec: &Spec,
@@ -212,4 +249,53 @@ fn ports(
         .fold(error, Error::because)
         .hint("stop what holds them: `ss -ltnp` shows it; `pipe list` shows other clusters")
         .hint("or set `hostPorts: auto` in the cluster file: free ports are then chosen and kept"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::spec::source::Sources;
+    use crate::spec::{Arch, ExtraPort, Protocol, load};
+
+    #[test]
+    fn ports_of_the_file_that_somebody_has_are_named_at_once() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = held.local_addr().unwrap().port();
+        let mut cluster = load(&Sources::built_in(), "dev", None, Arch::Amd64).unwrap().cluster;
+        let port = |address: &str, host_port| ExtraPort {
+            name: None,
+            address: address.parse().unwrap(),
+            host_port,
+            node_port: 30080,
+            protocol: Protocol::Tcp,
+            node: None,
+        };
+        cluster.ports =
+            vec![port("127.0.0.1", number), port("203.0.113.7", 8080), port("127.0.0.1", 40001)];
+        let error = check_extra(&cluster, &[40001], None).unwrap_err();
+        assert_eq!((error.kind, error.code), (crate::Kind::Host, "port-taken"));
+        let lines = error.causes.join("\n").replace(&number.to_string(), "NUMBER");
+        insta::assert_snapshot!(lines, @r#"
+        127.0.0.1:NUMBER/tcp is held by another program
+        203.0.113.7:8080/tcp is at an address that this host has not
+        127.0.0.1:40001/tcp is held by another cluster of pipe
+        "#);
+
+        // What this cluster holds already is no clash: its own containers listen there.
+        let mut old = Reservation::new("kind", "10.89.0.0/24", None, 40002);
+        old.extra_ports = vec![number];
+        cluster.ports.truncate(1);
+        check_extra(&cluster, &[], Some(&old)).unwrap();
+        old.api_port = number;
+        let error = check_extra(&cluster, &[], Some(&old)).unwrap_err();
+        assert!(error.causes[0].contains("is the API server's on this cluster"), "{error:?}");
+    }
+
+    #[test]
+    fn pod_ranges_are_kept_only_inside_of_the_pod_subnet() {
+        assert!(is_part("10.244.3.0/24", "10.244.0.0/16"));
+        assert!(!is_part("10.244.3.0/24", "10.20.0.0/16"));
+    }
 }

@@ -8,7 +8,8 @@ use super::problem::Problems;
 use super::read::{self, Cursor, Fields};
 use super::source::SourceFile;
 use super::{
-    Arch, Cluster, ClusterName, HostPorts, NetworkMode, Node, NodeName, ProfileName, Provider, yaml,
+    Arch, Cluster, ClusterName, HostPorts, NetworkMode, Node, NodeName, ProfileName, Provider,
+    mount_file, port_file, yaml,
 };
 
 /// Every key of a cluster file.
@@ -22,11 +23,13 @@ pub const KEYS: &[&str] = &[
     "network",
     "podSubnet",
     "serviceSubnet",
+    "ports",
+    "mounts",
     "nodes",
 ];
 
 /// Keys that the design knows and this version does not.
-pub const LATER: &[&str] = &["kubernetes", "mounts", "ports", "patches"];
+pub const LATER: &[&str] = &["kubernetes", "patches"];
 
 /// Pods' range where the file names none; kind's own.
 pub const POD_SUBNET: &str = "10.244.0.0/16";
@@ -75,20 +78,22 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
         ];
         c.choice(&choices, &[])
     });
-    let Some(name) = name else {
-        // Their names are checked all the same; what they are called on the engine does not matter.
-        expand(&entries, "unnamed");
-        return file;
-    };
-    let nodes = expand(&entries, name.as_str());
+    let host_ports = host_ports.unwrap_or(HostPorts::Default);
+    // Without a name the rest is checked all the same; what nodes are called does not matter then.
+    let nodes = expand(&entries, name.as_ref().map_or("unnamed", ClusterName::as_str));
+    let ports = port_file::read(&fields, &nodes, host_ports);
+    let mounts = mount_file::read(&fields, &nodes, source.folder());
+    let Some(name) = name else { return file };
     file.cluster = Some(Cluster {
         name,
         provider: provider.unwrap_or(Provider::Kind),
         profile: file.profile.clone(),
-        host_ports: host_ports.unwrap_or(HostPorts::Default),
+        host_ports,
         network: network.unwrap_or(NetworkMode::Auto),
         pod_subnet,
         service_subnet,
+        ports,
+        mounts,
         nodes,
     });
     file

@@ -20,8 +20,13 @@ pub const KEYS: &[&str] = &[
     "taints",
 ];
 
-/// Keys that the design knows and this version does not.
-pub const LATER: &[&str] = &["mounts", "ports", "patches", "kubernetes"];
+/// Keys of the cluster that people look for here.
+pub const ELSEWHERE: &[(&str, &str)] = &[
+    ("mounts", "write it beside nodes:, with node: NAME for one node alone"),
+    ("ports", "write it beside nodes:, with node: NAME for another node than the control plane"),
+    ("patches", "write it beside nodes:; patches are for all nodes"),
+    ("kubernetes", "write it beside nodes:; all nodes run one version"),
+];
 
 /// Most nodes in one cluster; each is a kubelet on this machine.
 pub const NODES_MAX: u64 = 100;
@@ -57,7 +62,7 @@ pub struct NodeFile<'a> {
 /// Reads one entry. A field that is wrong is noted and left at its default, so that the rest is
 /// still checked. `None` if the entry is no mapping.
 pub fn read<'a>(whole: Cursor<'a>, host_arch: Arch) -> Option<NodeFile<'a>> {
-    let fields = whole.fields(KEYS, LATER)?;
+    let fields = whole.fields_of(KEYS, &[], ELSEWHERE)?;
     let name = fields.required("name", "worker").and_then(|cursor| {
         let name = cursor.parsed(NodeName::parse, "use a name such as core or edge-2")?;
         Some((name, cursor))

@@ -139,6 +139,16 @@ impl<'a> Cursor<'a> {
 
     /// A mapping whose keys are all in `known`; keys in `later` are named as not supported yet.
     pub fn fields(&self, known: &[&str], later: &[&str]) -> Option<Fields<'a>> {
+        self.fields_of(known, later, &[])
+    }
+
+    /// The same; for keys in `elsewhere` it is said where they belong.
+    pub fn fields_of(
+        &self,
+        known: &[&str],
+        later: &[&str],
+        elsewhere: &[(&str, &str)],
+    ) -> Option<Fields<'a>> {
         let Data::Map(entries) = &self.part.data else {
             self.wrong_type(&format!("write a mapping with the keys {}", known.join(", ")));
             return None;
@@ -146,6 +156,8 @@ impl<'a> Cursor<'a> {
         for (key, mark, _) in self.entries()? {
             if later.contains(&key) {
                 mark.problem(format!("{key:?} is not supported yet"), "leave it out");
+            } else if let Some((_, where_to)) = elsewhere.iter().find(|(other, _)| *other == key) {
+                mark.problem(format!("{key:?} does not stand here"), *where_to);
             } else if !known.contains(&key) {
                 mark.problem(format!("unknown key {key:?}"), suggestion(key, known));
             }

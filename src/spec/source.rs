@@ -68,6 +68,16 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
 }
 
+impl SourceFile {
+    /// The folder it lies in; none for what is in the binary.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Project(path) => path.parent(),
+            Origin::BuiltIn => None,
+        }
+    }
+}
+
 /// The user's files, and those in the binary that they do not shadow.
 #[derive(Clone, Debug)]
 pub struct Sources {

@@ -1,13 +1,13 @@
 //! What this host is and has: facts that checks and decisions need, measured once.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
-use crate::spec::Arch;
+use crate::spec::{Arch, Protocol};
 use crate::world::network::Subnet;
 use crate::{Error, Result};
 
@@ -125,6 +125,22 @@ pub fn port_in_use(port: u16) -> bool {
     // answer "permission denied", which is not "in use".)
     let bound = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
     bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
+/// Why the engine could not publish a port at `address`; `None` where nothing speaks against it.
+pub fn port_fault(address: IpAddr, port: u16, protocol: Protocol) -> Option<&'static str> {
+    let bound = match protocol {
+        Protocol::Tcp => TcpListener::bind((address, port)).map(drop),
+        Protocol::Udp => UdpSocket::bind((address, port)).map(drop),
+    };
+    match bound.map_err(|error| error.kind()) {
+        Err(std::io::ErrorKind::AddrInUse) => Some("is held by another program"),
+        Err(std::io::ErrorKind::AddrNotAvailable) => {
+            Some("is at an address that this host has not")
+        }
+        // "Permission denied" is about us, and the engine may be somebody else.
+        _ => None,
+    }
 }
 
 /// A TCP port that nobody holds on the loopback address at this moment, and that is none of
@@ -277,6 +293,12 @@ mod tests {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = held.local_addr().unwrap().port();
         assert!(port_in_use(port));
+        let fault = |address: &str, protocol| {
+            port_fault(address.parse().unwrap(), port, protocol).unwrap_or_default()
+        };
+        assert_eq!(fault("127.0.0.1", Protocol::Tcp), "is held by another program");
+        assert_eq!(fault("127.0.0.1", Protocol::Udp), "");
+        assert!(fault("203.0.113.7", Protocol::Tcp).contains("this host has not"));
         let free = free_port(&[port]).unwrap();
         assert_ne!(free, port);
         assert!(!port_in_use(free));

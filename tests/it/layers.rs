@@ -46,8 +46,16 @@ const DOES_WITHOUT: &[(&str, &[&str])] = &[
 const PRINTS: &[&str] = &["report", "main"];
 
 /// What stands for [`MAY_USE`]'s `spec::name`, since `spec` re-exports the names.
-const NAMES: &[&str] =
-    &["name", "Arch", "ClusterName", "ComponentName", "ImageName", "NodeName", "ProfileName"];
+const NAMES: &[&str] = &[
+    "name",
+    "Arch",
+    "ClusterName",
+    "ComponentName",
+    "ImageName",
+    "NodeName",
+    "ProfileName",
+    "Protocol",
+];
 
 /// What stands for `report::event`, which `report` re-exports.
 const EVENTS: &[&str] = &["event", "Event", "Events", "Level", "Outcome", "StepLine"];

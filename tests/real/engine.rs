@@ -155,11 +155,11 @@ async fn node(bench: &Bench) -> ContainerSpec {
             target: "/var".to_owned(),
             options: ["suid", "exec", "dev"].map(str::to_owned).to_vec(),
         }],
-        binds: vec![Bind::modules(bench.host.lib_modules).unwrap_or_else(|| Bind {
-            // Hosts without modules: any folder shows whether a bind is as kind's.
-            source: "/usr/lib".into(),
-            target: "/lib/modules".to_owned(),
-        })],
+        binds: vec![
+            Bind::modules(bench.host.lib_modules)
+                // Hosts without modules: any folder shows whether a bind is as kind's.
+                .unwrap_or_else(|| Bind::read_only("/usr/lib", "/lib/modules")),
+        ],
         network: NETWORK.to_owned(),
         ipv4: addresses.get(NODE).copied(),
         ipv6: Some("fc00:f853:ccd:e7aa::fe".parse().unwrap()),
@@ -167,6 +167,7 @@ async fn node(bench: &Bench) -> ContainerSpec {
             host_ip: Ipv4Addr::LOCALHOST.into(),
             host_port: free_port(&[]).unwrap(),
             container_port: 6443,
+            udp: false,
         }],
         ulimits: Ulimit::needed(&bench.host),
         stop_timeout: 10,

@@ -1,12 +1,11 @@
 //! The node container and its volume, field by field as kind makes them (`tests/golden`).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 
 use crate::plan::NodePlan;
 use crate::provider::kind::{CLUSTER_LABEL, ROLE_LABEL};
 use crate::provider::labels;
-use crate::spec::Cluster;
+use crate::spec::{Cluster, Propagation, Protocol};
 use crate::world::engine::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
 use crate::world::host::Host;
 
@@ -19,11 +18,23 @@ pub fn spec(cluster: &Cluster, node: &NodePlan, volume: &str, host: &Host) -> Co
     if node.node.control_plane {
         env.insert("KUBECONFIG".to_owned(), super::ADMIN_CONF.to_owned());
     }
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let publish = node.publish.iter().map(|port| PublishedPort {
-        host_ip: loopback,
+        host_ip: port.address,
         host_port: port.host_port,
         container_port: port.node_port,
+        udp: port.protocol == Protocol::Udp,
+    });
+    let mounts = node.mounts.iter().map(|mount| Bind {
+        source: mount.host_path.clone(),
+        target: mount.container_path.clone(),
+        read_only: mount.read_only,
+        propagation: Some(match mount.propagation {
+            Propagation::None => "rprivate",
+            Propagation::HostToContainer => "rslave",
+            Propagation::Bidirectional => "rshared",
+        }),
+        // Shared between containers: the same folder may stand in several nodes.
+        relabel: mount.selinux_relabel,
     });
     ContainerSpec {
         name: node.node.host.clone(),
@@ -39,7 +50,7 @@ pub fn spec(cluster: &Cluster, node: &NodePlan, volume: &str, host: &Host) -> Co
             target: "/var".to_owned(),
             options: ["suid", "exec", "dev"].map(str::to_owned).into(),
         }],
-        binds: Bind::modules(host.lib_modules).into_iter().collect(),
+        binds: Bind::modules(host.lib_modules).into_iter().chain(mounts).collect(),
         network: node.network.clone(),
         ipv4: Some(node.address),
         ipv6: node.address6,
@@ -53,6 +64,7 @@ pub fn spec(cluster: &Cluster, node: &NodePlan, volume: &str, host: &Host) -> Co
 pub fn container_labels(cluster: &Cluster, node: &NodePlan) -> BTreeMap<String, String> {
     let role = if node.node.control_plane { "control-plane" } else { "worker" };
     let layout = labels::LAYOUT_VERSION.to_string();
+    let settings = serde_json::to_string(&node.settings).unwrap_or_default();
     let mut all = labels::ours(Some(&cluster.name));
     all.extend(
         [
@@ -60,6 +72,7 @@ pub fn container_labels(cluster: &Cluster, node: &NodePlan) -> BTreeMap<String, 
             (ROLE_LABEL, role),
             (labels::NODE, node.node.name.as_str()),
             (labels::SPEC_HASH, node.spec_hash.as_str()),
+            (labels::SETTINGS, settings.as_str()),
             (labels::NETWORK, cluster.network.as_str()),
             (labels::LAYOUT, layout.as_str()),
         ]

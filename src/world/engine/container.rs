@@ -78,7 +78,7 @@ pub struct Container {
     pub started_at: String,
     /// Its addresses by network; **empty while it does not run**, static ones too.
     pub networks: BTreeMap<String, Addresses>,
-    /// Published TCP ports.
+    /// Published ports.
     pub ports: Vec<PublishedPort>,
     /// Volumes and host folders in it (not tmpfs).
     pub mounts: Vec<MountPoint>,
@@ -290,14 +290,15 @@ impl Inspected {
 /// `{"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "41509"}]}`; an empty address means all.
 fn published(bindings: BTreeMap<String, Option<Vec<InspectedBinding>>>) -> Vec<PublishedPort> {
     let ports = bindings.into_iter().flat_map(|(port, bindings)| {
-        let container_port = port.strip_suffix("/tcp").and_then(|port| port.parse::<u16>().ok());
+        let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+        let (container_port, udp) = (number.parse::<u16>().ok(), protocol == "udp");
         bindings.unwrap_or_default().into_iter().filter_map(move |binding| {
             let host_ip = match binding.host_ip.as_str() {
                 "" => Ipv4Addr::UNSPECIFIED.into(),
                 address => address.parse().ok()?,
             };
             let host_port = binding.host_port.parse().ok()?;
-            Some(PublishedPort { host_ip, host_port, container_port: container_port? })
+            Some(PublishedPort { host_ip, host_port, container_port: container_port?, udp })
         })
     });
     ports.collect()

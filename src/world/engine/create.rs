@@ -62,24 +62,48 @@ pub struct VolumeMount {
     pub options: Vec<String>,
 }
 
-/// A host folder in a container, read-only.
+/// A host folder or file in a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bind {
-    /// Folder on the host; must exist.
+    /// Path on the host; must exist.
     pub source: PathBuf,
     /// Where it is mounted.
     pub target: String,
+    /// Whether the container can only read it.
+    pub read_only: bool,
+    /// `rprivate`, `rslave` or `rshared`; the engine's default where nothing is said.
+    pub propagation: Option<&'static str>,
+    /// Whether the engine gives it an SELinux label that all its containers may use.
+    pub relabel: bool,
 }
 
 impl Bind {
     /// `/lib/modules`, which nodes get where the host has one (`present`).
     pub fn modules(present: bool) -> Option<Bind> {
         let target = "/lib/modules";
-        present.then(|| Bind { source: PathBuf::from(target), target: target.to_owned() })
+        present.then(|| Bind::read_only(target, target))
+    }
+
+    /// A host folder that the container can only read.
+    pub fn read_only(source: impl Into<PathBuf>, target: &str) -> Bind {
+        Bind {
+            source: source.into(),
+            target: target.to_owned(),
+            read_only: true,
+            propagation: None,
+            relabel: false,
+        }
+    }
+
+    /// As mount options.
+    fn options(&self) -> Vec<&'static str> {
+        let mode = if self.read_only { "ro" } else { "rw" };
+        let relabel = self.relabel.then_some("z");
+        ["rbind", mode].into_iter().chain(self.propagation).chain(relabel).collect()
     }
 }
 
-/// A TCP port published on the host.
+/// A port published on the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PublishedPort {
     /// Address on the host.
@@ -88,6 +112,8 @@ pub struct PublishedPort {
     pub host_port: u16,
     /// Port in the container.
     pub container_port: u16,
+    /// UDP; else TCP.
+    pub udp: bool,
 }
 
 /// A resource limit, soft and hard alike.
@@ -142,14 +168,14 @@ fn spec_generator(spec: &ContainerSpec) -> Value {
     });
     let binds = spec.binds.iter().map(|bind| {
         json!({ "type": "bind", "source": bind.source, "destination": bind.target,
-                "options": ["rbind", "ro"] })
+                "options": bind.options() })
     });
     let volumes = spec.volumes.iter().map(
         |mount| json!({ "Name": mount.volume, "Dest": mount.target, "Options": mount.options }),
     );
     let ports = spec.ports.iter().map(|port| {
         json!({ "host_ip": port.host_ip.to_string(), "host_port": port.host_port,
-                "container_port": port.container_port, "protocol": "tcp" })
+                "container_port": port.container_port, "protocol": if port.udp { "udp" } else { "tcp" } })
     });
     let ulimits = spec
         .ulimits

@@ -88,7 +88,7 @@ fn nodes_are_checked() {
     ), @r#"
     clusters/x.yaml:2:45: the role control-plane belongs to Kubernetes: write controlPlane: true, and a role of your own or none
     clusters/x.yaml:2:66: zone is empty: use letters, digits, '-', '_' and '.'
-    clusters/x.yaml:2:70: "mounts" is not supported yet: leave it out
+    clusters/x.yaml:2:70: "mounts" does not stand here: write it beside nodes:, with node: NAME for one node alone
     clusters/x.yaml:2:91: the label node-role.kubernetes.io/x cannot be set here: use the field role
     clusters/x.yaml:2:122: kubelet refuses the label x.k8s.io/y: use a prefix of your own, or node.kubernetes.io/
     clusters/x.yaml:2:137: the label pipe.dev/a belongs to pipe: use a prefix of your own
@@ -122,15 +122,75 @@ fn nodes_are_checked() {
 #[test]
 fn what_comes_later_is_refused_clearly() {
     insta::assert_snapshot!(cluster_problems(
-        "provider: k3d, kubernetes: v1.36, ports: [], patches: {}, mounts: [],\n\
+        "provider: k3d, kubernetes: v1.36, patches: {},\n\
          nodes: [{name: a, controlPlane: true}]"
     ), @r#"
     clusters/x.yaml:2:11: "k3d" is not supported yet: use kind for now
     clusters/x.yaml:2:16: "kubernetes" is not supported yet: leave it out
-    clusters/x.yaml:2:35: "ports" is not supported yet: leave it out
-    clusters/x.yaml:2:46: "patches" is not supported yet: leave it out
-    clusters/x.yaml:2:59: "mounts" is not supported yet: leave it out
+    clusters/x.yaml:2:35: "patches" is not supported yet: leave it out
     "#);
+}
+
+#[test]
+fn ports_are_checked() {
+    insta::assert_snapshot!(cluster_problems(
+        "ports: [{hostPort: 8080, nodePort: 30080}, {hostPort: 8080, containerPort: 80, address: 0.0.0.0},\n\
+         {hostPort: 8080, containerPort: 53, protocol: udp}, {hostPort: 4222, nodePort: 30081},\n\
+         {hostPort: 0, nodePort: 80}, {hostPort: 81}, {hostPort: 82, nodePort: 30082, containerPort: 82},\n\
+         {name: Web, hostPort: 83, containerPort: 83, protocol: sctp, address: localhost, node: b},\n\
+         {name: web, hostPort: 84, containerPort: 1}, {name: web, hostPort: 85, containerPort: 1, listen: x}],\n\
+         nodes: [{name: a, controlPlane: true, ports: []}]"
+    ), @r#"
+    clusters/x.yaml:2:44: hostPort 8080/tcp stands twice; the first is on line 2: give each a port or an address of its own
+    clusters/x.yaml:3:53: hostPort 4222 belongs to nats-client: choose another, or set hostPorts: auto, which takes free ones
+    clusters/x.yaml:4:12: 0 is not valid here: write a whole number from 1 to 65535
+    clusters/x.yaml:4:25: 80 is not valid here: write a whole number from 30000 to 32767
+    clusters/x.yaml:4:30: a port needs nodePort or containerPort, and here stand neither: write nodePort: 30080 for a Service of type NodePort, containerPort: 80 for any other port of the node
+    clusters/x.yaml:4:46: a port needs nodePort or containerPort, and here stand both: write nodePort: 30080 for a Service of type NodePort, containerPort: 80 for any other port of the node
+    clusters/x.yaml:5:8: the port's name "Web" contains 'W'; only a-z, 0-9 and '-' may stand in it: use a name such as web
+    clusters/x.yaml:5:56: "sctp" is not supported yet: use tcp or udp for now
+    clusters/x.yaml:5:71: "localhost" is not an IP address: write 127.0.0.1 for this host alone, or 0.0.0.0 for everybody who reaches it
+    clusters/x.yaml:5:88: there is no node "b": did you mean "a"?
+    clusters/x.yaml:6:46: a second port is called web; the first is on line 6: give each a name of its own, or none
+    clusters/x.yaml:6:90: unknown key "listen": use one of name, hostPort, nodePort, containerPort, protocol, address, node
+    clusters/x.yaml:7:39: "ports" does not stand here: write it beside nodes:, with node: NAME for another node than the control plane
+    "#);
+    let free = "hostPorts: auto, ports: [{hostPort: 4222, nodePort: 30081}, {hostPort: 4222, nodePort: \
+                30081, address: '::1'}], nodes: [{name: a, controlPlane: true}]";
+    assert_eq!(cluster_problems(free), "");
+}
+
+#[test]
+fn mounts_are_checked() {
+    insta::assert_snapshot!(cluster_problems(
+        "mounts: [{hostPath: /a, containerPath: /data}, {hostPath: b, containerPath: /data/, node: a},\n\
+         {hostPath: ~/x, containerPath: data}, {hostPath: '', containerPath: /../etc},\n\
+         {hostPath: /x, containerPath: /var}, {hostPath: /x, containerPath: /proc/x},\n\
+         {hostPath: /x, containerPath: /x, propagation: rshared, readOnly: 'yes', node: c}, {from: x}],\n\
+         nodes: [{name: a, controlPlane: true}, {name: b}]"
+    ), @r#"
+    clusters/x.yaml:2:48: containerPath /data stands twice; the first is on line 2: give each a path or a node of its own
+    clusters/x.yaml:3:12: "~/x" is no path on this host: write /home/me/data, or ./data for a folder beside this file
+    clusters/x.yaml:3:32: "data" is no path in a node: write an absolute path such as /data
+    clusters/x.yaml:3:50: "" is no path on this host: write /home/me/data, or ./data for a folder beside this file
+    clusters/x.yaml:3:69: "/../etc" is no path in a node: write an absolute path such as /data
+    clusters/x.yaml:4:31: the node needs /var for itself: mount below another path, such as /data
+    clusters/x.yaml:4:68: the node needs /proc/x for itself: mount below another path, such as /data
+    clusters/x.yaml:5:48: "rshared" is none of the choices: use one of None, HostToContainer, Bidirectional
+    clusters/x.yaml:5:67: "yes" is not valid here: write true or false
+    clusters/x.yaml:5:80: there is no node "c": did you mean "a"?
+    clusters/x.yaml:5:84: "hostPath" is missing: add hostPath: ./data
+    clusters/x.yaml:5:84: "containerPath" is missing: add containerPath: /data
+    clusters/x.yaml:5:85: unknown key "from": use one of hostPath, containerPath, readOnly, propagation, selinuxRelabel, node
+    "#);
+    assert_eq!(
+        cluster_problems(
+            "mounts: [{hostPath: a, containerPath: /data, node: a}, {hostPath: b, containerPath: /data,\n\
+             node: b}, {hostPath: ./c/../d, containerPath: /var/local-path-provisioner, readOnly: true}],\n\
+             nodes: [{name: a, controlPlane: true}, {name: b}]"
+        ),
+        ""
+    );
 }
 
 #[test]
