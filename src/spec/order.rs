@@ -1,15 +1,19 @@
 //! The order of things that need each other.
 
+use std::collections::BTreeSet;
+
 /// Indices so that each comes after what it needs, and else as early as it stands; `needs` holds for
 /// each thing the indices of others. The error is a circle, its first member repeated at the end.
 pub(super) fn after_needs(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut order = Vec::new();
-    let is_due = |index: &usize, order: &[usize]| {
+    let mut done: BTreeSet<usize> = BTreeSet::new();
+    let is_due = |index: &usize, done: &BTreeSet<usize>| {
         let mut own = needs.get(*index).into_iter().flatten();
-        !order.contains(index) && own.all(|need| order.contains(need))
+        !done.contains(index) && own.all(|need| done.contains(need))
     };
-    while let Some(next) = (0..needs.len()).find(|index| is_due(index, &order)) {
+    while let Some(next) = (0..needs.len()).find(|index| is_due(index, &done)) {
         order.push(next);
+        done.insert(next);
     }
     match (0..needs.len()).find(|index| !order.contains(index)) {
         None => Ok(order),

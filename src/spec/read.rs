@@ -6,6 +6,9 @@ use super::yaml::{Data, Part};
 /// What stands in chart values for a text: nothing else, another value, or a fault with its remedy.
 pub type Replace<'a> = &'a dyn Fn(&str) -> Option<Result<serde_json::Value, (String, String)>>;
 
+/// Most entries of a list or mapping that we read ourselves; chart values may hold more.
+const LENGTH_MAX: usize = 1000;
+
 /// A part of a file, with the file's name and the place where problems go.
 #[derive(Clone, Copy)]
 pub struct Cursor<'a> {
@@ -111,12 +114,23 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// Refuses more than [`LENGTH_MAX`] entries: readers compare each with all others.
+    fn bounded(&self, length: usize) -> Option<()> {
+        if length <= LENGTH_MAX {
+            return Some(());
+        }
+        let what = format!("{length} entries are too many");
+        self.problem(what, format!("have at most {LENGTH_MAX}"));
+        None
+    }
+
     /// The items of a list.
     pub fn items(&self) -> Option<impl Iterator<Item = Cursor<'a>> + use<'a>> {
         let Data::List(items) = &self.part.data else {
             self.wrong_type("write a list");
             return None;
         };
+        self.bounded(items.len())?;
         let Cursor { file, problems, .. } = *self;
         Some(items.iter().map(move |part| Cursor { file, problems, part }))
     }
@@ -130,6 +144,7 @@ impl<'a> Cursor<'a> {
             self.wrong_type("write a mapping");
             return None;
         };
+        self.bounded(entries.len())?;
         let Cursor { file, problems, .. } = *self;
         Some(entries.iter().map(move |(key, part)| {
             let mark = Mark { file, problems, at: key.at };

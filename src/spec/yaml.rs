@@ -11,14 +11,13 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::problem::{Position, Problems};
 
+mod bounds;
+
+pub use bounds::check;
+use bounds::{Bounds, DEPTH_MAX, Excess};
+
 /// Largest file that is read, in bytes.
 pub const SIZE_MAX: usize = 1024 * 1024;
-
-/// Deepest nesting of lists and mappings.
-const DEPTH_MAX: usize = 64;
-
-/// Most parts of a document, those kept for anchors and repeated by aliases included.
-const PARTS_MAX: usize = 100_000;
 
 /// A part of a document and its place.
 #[derive(Clone, Debug)]
@@ -97,10 +96,17 @@ pub fn parse(file: &str, bytes: &[u8], problems: &Problems) -> Option<Part> {
         }
     };
     let mut builder = Builder::new(file, problems);
+    let mut bounds = Bounds::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let step = match event {
-            Ok((event, span)) => builder.take(event, span),
+            Ok((event, span)) => match bounds.take(&event) {
+                Ok(()) => builder.take(event, span),
+                Err(excess) => {
+                    builder.excess(excess, place(span));
+                    None
+                }
+            },
             Err(error) => {
                 let at = Position {
                     line: error.marker().line().max(1),
@@ -120,22 +126,15 @@ pub fn parse(file: &str, bytes: &[u8], problems: &Problems) -> Option<Part> {
     builder.document
 }
 
-/// How much a part holds, itself included; what an alias of it costs.
-#[derive(Clone, Copy)]
-struct Extent {
-    parts: usize,
-    depth: usize,
-}
-
-impl Extent {
-    const ONE: Extent = Extent { parts: 1, depth: 1 };
+/// Where an event begins.
+fn place(span: Span) -> Position {
+    Position { line: span.start.line().max(1), column: span.start.col() + 1 }
 }
 
 /// A list or mapping whose end has not been seen yet.
 struct Open {
     at: Position,
     anchor: usize,
-    extent: Extent,
     data: OpenData,
 }
 
@@ -152,15 +151,14 @@ struct Builder<'a> {
     file: &'a str,
     problems: &'a Problems,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Part, Extent)>,
-    parts: usize,
+    anchors: BTreeMap<usize, Part>,
     document: Option<Part>,
 }
 
 impl<'a> Builder<'a> {
     fn new(file: &'a str, problems: &'a Problems) -> Builder<'a> {
         let (open, anchors) = (Vec::new(), BTreeMap::new());
-        Builder { file, problems, open, anchors, parts: 0, document: None }
+        Builder { file, problems, open, anchors, document: None }
     }
 
     fn problem(&self, at: Position, what: impl Into<String>, remedy: &str) {
@@ -169,7 +167,7 @@ impl<'a> Builder<'a> {
 
     /// Takes one event; `None` means that reading on makes no sense.
     fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
-        let at = Position { line: span.start.line().max(1), column: span.start.col() + 1 };
+        let at = place(span);
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Some(()),
             Event::DocumentStart(_) if self.document.is_some() => {
@@ -181,10 +179,11 @@ impl<'a> Builder<'a> {
                 let plain = style == ScalarStyle::Plain;
                 let data = self.scalar(at, &text, style, tag.as_deref());
                 let part = Part { at, plain, data };
-                self.place(part, anchor, Extent::ONE, Some(text.into_owned()))
+                self.place(part, anchor, Some(text.into_owned()));
+                Some(())
             }
             Event::Alias(anchor) => {
-                let Some((part, extent)) = self.anchors.get(&anchor).cloned() else {
+                let Some(part) = self.anchors.get(&anchor).cloned() else {
                     self.problem(at, "an alias stands inside its own anchor", "write it out");
                     return None;
                 };
@@ -192,79 +191,61 @@ impl<'a> Builder<'a> {
                     Data::Text(text) => Some(text.clone()),
                     _ => None,
                 };
-                self.place(Part { at, ..part }, 0, extent, key_text)
+                self.place(Part { at, ..part }, 0, key_text);
+                Some(())
             }
             Event::SequenceStart(anchor, tag) => {
-                self.open(at, anchor, tag.as_deref(), OpenData::List(Vec::new()))
+                self.open(at, anchor, tag.as_deref(), OpenData::List(Vec::new()));
+                Some(())
             }
             Event::MappingStart(anchor, tag) => {
                 let map = OpenData::Map { entries: Vec::new(), seen: BTreeSet::new(), key: None };
-                self.open(at, anchor, tag.as_deref(), map)
+                self.open(at, anchor, tag.as_deref(), map);
+                Some(())
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Open { at, anchor, extent, data } = self.open.pop()?;
+                let Open { at, anchor, data } = self.open.pop()?;
                 let data = match data {
                     OpenData::List(items) => Data::List(items),
                     OpenData::Map { entries, .. } => Data::Map(entries),
                 };
-                // The parts within were counted as they came.
-                self.parts = self.parts.saturating_sub(extent.parts);
-                self.place(Part { at, plain: false, data }, anchor, extent, None)
+                self.place(Part { at, plain: false, data }, anchor, None);
+                Some(())
             }
         }
     }
 
-    fn open(
-        &mut self,
-        at: Position,
-        anchor: usize,
-        tag: Option<&Tag>,
-        data: OpenData,
-    ) -> Option<()> {
+    fn open(&mut self, at: Position, anchor: usize, tag: Option<&Tag>, data: OpenData) {
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
             self.problem(at, format!("the tag {tag} has no meaning here"), "leave it out");
         }
-        self.parts += 1;
-        self.open.push(Open { at, anchor, extent: Extent::ONE, data });
-        self.check_depth(at, 0)
+        self.open.push(Open { at, anchor, data });
     }
 
-    /// Refuses to go deeper than [`DEPTH_MAX`]: readers and destructors recurse.
-    fn check_depth(&self, at: Position, more: usize) -> Option<()> {
-        if self.open.len() + more <= DEPTH_MAX {
-            return Some(());
+    /// Notes that the document is too much for us.
+    fn excess(&self, excess: Excess, at: Position) {
+        match excess {
+            Excess::Depth => {
+                let what = format!("is nested more than {DEPTH_MAX} levels deep");
+                self.problem(at, what, "check the brackets and the indentation");
+            }
+            Excess::Parts => {
+                let remedy = "check the aliases (*name): each repeats its whole anchor";
+                self.problem(at, "holds too many values", remedy);
+            }
         }
-        let what = format!("is nested more than {DEPTH_MAX} levels deep");
-        self.problem(at, what, "check the brackets and the indentation");
-        None
     }
 
     /// Puts a finished part where it belongs; `key_text` is what it is as a key.
-    fn place(
-        &mut self,
-        part: Part,
-        anchor: usize,
-        extent: Extent,
-        key_text: Option<String>,
-    ) -> Option<()> {
-        self.check_depth(part.at, extent.depth)?;
-        let copies = if anchor == 0 { 1 } else { 2 };
-        self.parts += copies * extent.parts;
-        if self.parts > PARTS_MAX {
-            let remedy = "check the aliases (*name): each repeats its whole anchor";
-            self.problem(part.at, "holds too many values", remedy);
-            return None;
-        }
+    fn place(&mut self, part: Part, anchor: usize, key_text: Option<String>) {
         if anchor != 0 {
-            self.anchors.insert(anchor, (part.clone(), extent));
+            self.anchors.insert(anchor, part.clone());
         }
         let (file, problems) = (self.file, self.problems);
         let Some(open) = self.open.last_mut() else {
             self.document = Some(part);
-            return Some(());
+            return;
         };
-        open.extent.parts += extent.parts;
-        open.extent.depth = open.extent.depth.max(extent.depth + 1);
         match &mut open.data {
             OpenData::List(items) => items.push(part),
             OpenData::Map { entries, key: waiting @ Some(_), .. } => {
@@ -294,7 +275,6 @@ impl<'a> Builder<'a> {
                 }));
             }
         }
-        Some(())
     }
 
     /// What a scalar means in YAML 1.2.
@@ -407,6 +387,9 @@ mod tests {
             deep += "a:\n";
         }
         let _faults = faults(deep);
+        // Few parts, each of them half the file: text counts as well.
+        let copies = format!("a: &a '{}'\nb: [{}]", "x".repeat(500_000), "*a,".repeat(170_000));
+        assert!(faults(copies).contains("holds too many values"));
         let _faults = faults(format!("[{}]", "&a [".repeat(60) + &"x,".repeat(400_000)));
         assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
     }
