@@ -49,8 +49,8 @@ pub(super) fn open(
     problems: &Problems,
 ) -> Result<Option<SourceFile>, ()> {
     sources.read(folder, name).map_err(|error| {
-        let remedy = error.causes.join(": ");
-        problems.add(&sources.shown(folder, name), None, "cannot be read", remedy);
+        let what = format!("cannot be read ({})", error.causes.join(": "));
+        problems.add(&sources.shown(folder, name), None, what, error.hints.join(", "));
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -13,6 +13,15 @@ use crate::{Error, Kind, Result};
 
 /// Folder of the charts, below the project's.
 pub(super) const CHARTS_FOLDER: &str = "charts-cache";
+
+/// Deepest folder of a chart; charts within charts need a few levels each.
+const CHART_DEPTH_MAX: usize = 20;
+
+/// Most bytes of a chart; helm takes 100 MiB at most.
+const CHART_BYTES_MAX: u64 = 100 * 1024 * 1024;
+
+/// Most files of a chart.
+const CHART_FILES_MAX: usize = 10_000;
 
 /// The folders of files that users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,11 +175,9 @@ impl Sources {
         }
         if let Some(root) = &self.root {
             let path = root.join(folder.path()).join(format!("{name}.yaml"));
-            // A pipe or a device could block for ever; they count as not there.
-            if path.is_file() {
-                let mut bytes = Vec::new();
-                fs::File::open(&path)
-                    .and_then(|file| file.take(yaml::SIZE_MAX as u64 + 1).read_to_end(&mut bytes))
+            // Also a link that leads nowhere is there: the built-in file must not take its place.
+            if path.symlink_metadata().is_ok() {
+                let bytes = read_at_most(&path, yaml::SIZE_MAX as u64 + 1)
                     .map_err(|error| unreadable(&path, &error))?;
                 let shown = self.shown(folder, name);
                 let origin = Origin::Project(path);
@@ -204,8 +211,9 @@ impl Sources {
     pub fn chart_digest(&self, name: &str) -> Result<String> {
         let mut files = BTreeMap::new();
         match self.chart(name) {
-            Some(Origin::Project(folder)) => collect(&folder, &folder, &mut files)
-                .map_err(|error| unreadable(&folder, &error))?,
+            Some(Origin::Project(folder)) => Chart { root: &folder, bytes: 0 }
+                .collect(&folder, 0, &mut files)
+                .map_err(|error| unusable_chart(&folder, &error))?,
             _ => {
                 let chart = embedded::chart(name).ok_or_else(|| no_chart(name))?;
                 embedded::collect(chart, &mut files);
@@ -247,22 +255,66 @@ impl Sources {
     }
 }
 
-/// Files below `folder`, by their path relative to `root`.
-fn collect(
-    root: &Path,
-    folder: &Path,
-    files: &mut BTreeMap<PathBuf, Vec<u8>>,
-) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(root, &path, files)?;
-        } else {
-            let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
-            files.insert(relative, fs::read(&path)?);
-        }
+/// The content of a regular file, cut after `most` bytes. Anything else could block or never end.
+fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
     }
-    Ok(())
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A chart's folder while it is read.
+struct Chart<'a> {
+    root: &'a Path,
+    /// Bytes read so far.
+    bytes: u64,
+}
+
+impl Chart<'_> {
+    /// Files below `folder`, by their path relative to the root. Links are followed, as helm does.
+    fn collect(
+        &mut self,
+        folder: &Path,
+        depth: usize,
+        files: &mut BTreeMap<PathBuf, Vec<u8>>,
+    ) -> io::Result<()> {
+        let root = self.root;
+        let at = |path: &Path, error: io::Error| {
+            let relative = path.strip_prefix(root).unwrap_or(path).display().to_string();
+            io::Error::other(format!("{relative}: {error}"))
+        };
+        let refused = |path: &Path, why: &str| at(path, io::Error::other(why));
+        if depth > CHART_DEPTH_MAX {
+            return Err(refused(
+                folder,
+                "folders are nested too deep; a link may lead in a circle",
+            ));
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let metadata = fs::metadata(&path).map_err(|error| at(&path, error))?;
+            if metadata.is_dir() {
+                self.collect(&path, depth + 1, files)?;
+                continue;
+            }
+            self.bytes = self.bytes.saturating_add(metadata.len());
+            if self.bytes > CHART_BYTES_MAX || files.len() >= CHART_FILES_MAX {
+                return Err(refused(&path, "with this file the chart is too large"));
+            }
+            let bytes = read_at_most(&path, CHART_BYTES_MAX).map_err(|error| at(&path, error))?;
+            files.insert(path.strip_prefix(root).unwrap_or(&path).to_owned(), bytes);
+        }
+        Ok(())
+    }
+}
+
+fn unusable_chart(folder: &Path, error: &io::Error) -> Error {
+    let what = format!("the chart {} cannot be used", folder.display());
+    Error::new(Kind::Files, "chart-unusable", what)
+        .because(error)
+        .hint("take out what is no part of the chart, or correct its permissions")
 }
 
 fn no_chart(name: &str) -> Error {
@@ -281,9 +333,11 @@ pub(super) fn stem(path: &Path) -> Option<&str> {
     name.strip_suffix(".yaml").filter(|stem| is_plain_name(stem))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &io::Error) -> Error {
     let what = format!("cannot read {}", path.display());
-    Error::new(Kind::Files, "file-unreadable", what).because(error).hint("check its permissions")
+    Error::new(Kind::Files, "file-unreadable", what)
+        .because(error)
+        .hint("make it a file that you may read, or remove it")
 }
 
 #[cfg(test)]
