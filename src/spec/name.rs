@@ -143,6 +143,9 @@ impl fmt::Display for Arch {
     }
 }
 
+/// Longest image name; registries allow 255 characters for the repository alone.
+const IMAGE_NAME_MAX: usize = 512;
+
 /// A fully qualified image name: registry, repository and tag, as charts and nodes use it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -164,19 +167,17 @@ impl ImageName {
             .rsplit_once(':')
             .filter(|(_, tag)| !tag.contains('/'))
             .ok_or_else(|| format!("{text:?} has no tag; write {name}:TAG"))?;
-        let repository_ok = !repository.is_empty()
-            && repository
-                .chars()
-                .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.' | '/'));
-        let tag_ok = !tag.is_empty()
-            && tag.len() <= 128
+        let repository_ok = repository.split('/').all(is_repository_part);
+        let tag_ok = tag.len() <= 128
+            && tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
             && tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
         let digest_ok = digest.is_none_or(|digest| {
             digest.strip_prefix("sha256:").is_some_and(|hex| {
                 hex.len() == 64 && hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
             })
         });
-        if registry.is_empty() || !repository_ok || !tag_ok || !digest_ok {
+        let fits = text.len() <= IMAGE_NAME_MAX;
+        if !is_registry(registry) || !repository_ok || !tag_ok || !digest_ok || !fits {
             return Err(format!("{text:?} is not an image name"));
         }
         Ok(ImageName(text.to_owned()))
@@ -214,6 +215,29 @@ impl ImageName {
     }
 }
 
+/// `HOST` or `HOST:PORT`, as registries are named.
+fn is_registry(text: &str) -> bool {
+    let (host, port) = text.split_once(':').map_or((text, None), |(h, p)| (h, Some(p)));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let port_ok = port.is_none_or(|port| {
+        port.chars().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    host.split('.').all(is_label) && port_ok
+}
+
+/// Words of a-z and 0-9 with one of `.`, `_`, `__` and any number of `-` between them. Anything else
+/// (`..` above all) would also mean something in the paths of the engine's API.
+fn is_repository_part(text: &str) -> bool {
+    let is_word = |c: char| matches!(c, 'a'..='z' | '0'..='9');
+    let between = |run: &str| matches!(run, "" | "." | "_" | "__") || run.chars().all(|c| c == '-');
+    text.starts_with(is_word) && text.ends_with(is_word) && text.split(is_word).all(between)
+}
+
 impl TryFrom<String> for ImageName {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
@@ -245,8 +269,23 @@ mod tests {
         assert_eq!(image.repository(), "docker.io/kindest/node");
         assert_eq!((image.tag(), image.digest()), ("v1", Some(digest.as_str())));
         assert_eq!(image.short(), "node-v1");
-        for wrong in ["nats:2", "docker.io/library/nats", "docker.io/x:1@sha256:0", "docker.io/X:1"]
-        {
+        for good in ["localhost/x:1", "r.example.com:5000/a--b/c__d.e/f:_1"] {
+            assert!(ImageName::parse(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "nats:2",
+            "docker.io/library/nats",
+            "docker.io/x:1@sha256:0",
+            "docker.io/X:1",
+            "docker.io/../x:1",
+            "docker.io/a//b:1",
+            "docker.io/a_-b:1",
+            "docker.io/x:-1",
+            "docker.io?x=/y:1",
+            ".docker.io/x:1",
+            "docker.io:port/x:1",
+            "docker.io:+1/x:1",
+        ] {
             assert!(ImageName::parse(wrong).is_err(), "{wrong}");
         }
     }
