@@ -71,6 +71,15 @@ pub fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// The bytes of `path`, or `None` if it does not exist.
+pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(unreadable(path).because(e)),
+    }
+}
+
 /// The value that `path` holds as JSON, in a form of ours up to version `known`, or `None` if the
 /// file does not exist. A broken file is [`BROKEN`]; what helps then, its reader knows.
 pub fn read_json<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>> {

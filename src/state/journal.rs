@@ -132,7 +132,8 @@ impl Journal {
             file::make_folder(folder)?;
         }
         let file = open(path).map_err(|e| unwritable(path, &e))?;
-        let journal = Journal { path: path.to_owned(), file, run: last + 1, mask };
+        let run = last.saturating_add(1);
+        let journal = Journal { path: path.to_owned(), file, run, mask };
         journal.write(Entry::RunStarted {
             operation: operation.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -189,7 +190,9 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Every readable line, in order; empty if there is no journal.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    let text = file::read(path)?.unwrap_or_default();
+    // A power failure may leave any bytes where a line should be.
+    let bytes = file::read_bytes(path)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
     Ok(records.filter(|record| record.v == VERSION).collect())
 }
@@ -247,7 +250,8 @@ mod tests {
         let mut text = std::fs::read_to_string(&path).unwrap();
         text += "{\"v\":2,\"at\":\"2026-11-21T09:12:00Z\",\"run\":1,\"entry\":\"done\",\"step\":\"a\"}\n";
         text += "{\"v\":1,\"at\":\"2026-11-21T09:1";
-        std::fs::write(&path, &text).unwrap();
+        let bytes = [text.as_bytes(), b"\xff\0\0\0"].concat();
+        std::fs::write(&path, &bytes).unwrap();
         assert_eq!(read(&path).unwrap().len(), 2);
         Journal::begin(&path, "up", None, Mask::default()).unwrap();
         let records = read(&path).unwrap();

@@ -95,6 +95,7 @@ pub async fn merge(
         Error::bug(format!("the kubeconfig of {cluster} is merged before it is written"))
     })?;
     let own = parse(&folder.kubeconfig(), &own)?;
+    require_regular(path)?;
     // Remembered before the user's file is touched, so that a killed process leaves a trace.
     remember(paths, cluster, path)?;
     make_folder(path)?;
@@ -162,7 +163,7 @@ pub async fn unmerge(
 
 async fn unmerge_file(MergedFile { path, created }: &MergedFile, name: &str) -> Result<bool> {
     // Nothing of ours: also the case where the merge was refused because the file is broken.
-    if !path.exists() || *created == Created::Nothing && !read(path)?.contains(name) {
+    if !path.is_file() || *created == Created::Nothing && !read(path)?.contains(name) {
         return Ok(false);
     }
     let guard = Guard::acquire(path).await?;
@@ -220,7 +221,18 @@ fn make_folder(path: &Path) -> Result<()> {
     file::try_make_folder(folder).map_err(|e| unusable(path).because(e))
 }
 
+/// Refuses what is there and cannot be replaced: a folder, a pipe, `/dev/null`.
+fn require_regular(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(unusable(path).because("it is not a regular file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn read(path: &Path) -> Result<String> {
+    require_regular(path)?;
     match fs::read_to_string(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         other => other.map_err(|e| unusable(path).because(e)),
@@ -266,7 +278,7 @@ fn behind_link(path: &Path) -> PathBuf {
 }
 
 fn unusable(path: &Path) -> Error {
-    let hint = "make it writable, or choose another file with --kubeconfig";
+    let hint = "make it a file that you can write, or choose another one with --kubeconfig";
     Error::host("kubeconfig-unwritable", format!("cannot update the kubeconfig {}", path.display()))
         .hint(hint)
 }

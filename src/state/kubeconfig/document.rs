@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use saphyr::{Mapping, Scalar, ScalarStyle, Yaml, YamlEmitter, YamlLoader};
 use saphyr_parser::Parser;
 
+use crate::spec::yaml;
+
 /// The named lists of a kubeconfig, with the key of an entry's content.
 const LISTS: [(&str, &str); 3] =
     [("clusters", "cluster"), ("contexts", "context"), ("users", "user")];
@@ -25,6 +27,10 @@ pub(super) struct Document<'a>(Mapping<'a>);
 impl<'a> Document<'a> {
     /// Parses a file; an empty one is an empty kubeconfig.
     pub(super) fn parse(text: &'a str) -> Result<Document<'a>, Fault> {
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // The loader copies what aliases repeat, and everything behind it recurses.
+        yaml::check(text)?;
         let mut loader = YamlLoader::<Yaml>::default();
         loader.early_parse(false);
         Parser::new_from_str(text).load(&mut loader, true).map_err(|e| e.to_string())?;
@@ -225,6 +231,14 @@ fn is_empty(node: &Yaml<'_>) -> bool {
     }
 }
 
+/// Whether a plain scalar reads back as what it was. The parser takes more than the emitter's reader
+/// does, and whatever begins otherwise than a number, a truth value or a null is a string anyhow.
+fn may_stay_plain(text: &str) -> bool {
+    let begins_well =
+        |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '/' | '~' | '+' | '-');
+    text.starts_with(begins_well) && !text.contains('\n')
+}
+
 /// Makes a parsed tree fit for the emitter: plain scalars stay as they were written, every other
 /// one becomes a string, and keys become strings so that they can be looked up. Aliases were
 /// already replaced by what they stand for. Tags of other schemas cannot be written back.
@@ -240,7 +254,7 @@ fn settled(node: Yaml<'_>) -> Result<Yaml<'_>, Fault> {
             return Err(format!("it uses the YAML tag {}, which would be lost", tag.as_ref()));
         }
         Yaml::Representation(text, ScalarStyle::Plain, None) if text.is_empty() => plain("null"),
-        Yaml::Representation(text, ScalarStyle::Plain, None) if !text.contains('\n') => {
+        Yaml::Representation(text, ScalarStyle::Plain, None) if may_stay_plain(&text) => {
             Yaml::Representation(text, ScalarStyle::Plain, None)
         }
         Yaml::Representation(text, _, None) => Yaml::Value(Scalar::String(text)),

@@ -378,3 +378,32 @@ async fn a_file_that_is_named_is_cleaned_too() {
     assert_eq!(done.unwrap().changed, [fixture.config(), copy.clone()]);
     assert!(!fs::read_to_string(&copy).unwrap().contains("kind-dev"));
 }
+
+/// As root, renaming over `/dev/null` works, and the host is broken from then on.
+#[tokio::test]
+async fn what_is_no_file_is_left_alone() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    fs::create_dir_all(fixture.home.path().join(".kube")).unwrap();
+    for target in ["/dev/null", "."] {
+        std::os::unix::fs::symlink(target, fixture.config()).unwrap();
+        let error = fixture.merge(&dev, true).await.unwrap_err();
+        assert_eq!(error.code, "kubeconfig-unwritable");
+        assert_eq!(error.causes, ["it is not a regular file"]);
+        // Also where it became one only after the merge.
+        remember(&fixture.paths, &dev, &fixture.config()).unwrap();
+        assert_eq!(fixture.unmerge(&dev).await.unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(fs::read_link(fixture.config()).unwrap(), Path::new(target));
+        fs::remove_file(fixture.config()).unwrap();
+    }
+    use std::os::unix::fs::FileTypeExt as _;
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}
+
+/// Found by fuzzing: the parser takes a block scalar's sign within a flow list, and says so again.
+#[test]
+fn what_is_written_can_be_read() {
+    let odd = ADMIN_CONF.replace("Q0VSVA==", "[a, 'b',|\n          c, -1, +1, .5, ~, /x]");
+    let text = own(&odd, "kind-dev", "https://x").unwrap();
+    assert_eq!(own(&text, "kind-dev", "https://x").unwrap(), text);
+}
