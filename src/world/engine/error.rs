@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::{Error, Kind};
 
+/// Longest message of an engine, in characters: what answers may be something else altogether.
+const MESSAGE_MAX: usize = 2000;
+
 /// The class of an engine failure. Callers match on this, never on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -41,7 +44,12 @@ pub type EngineResult<T> = std::result::Result<T, EngineError>;
 impl EngineError {
     /// A failure of `action`.
     pub fn new(fault: Fault, action: impl Into<String>, message: impl fmt::Display) -> EngineError {
-        EngineError { fault, action: action.into(), message: message.to_string() }
+        let mut message = message.to_string();
+        if let Some((cut, _)) = message.char_indices().nth(MESSAGE_MAX) {
+            message.truncate(cut);
+            message.push('…');
+        }
+        EngineError { fault, action: action.into(), message }
     }
 
     /// Classifies a status and the engine's answer: `{"cause", "message", "response"}`.

@@ -132,8 +132,8 @@ impl Layers {
         }
         PullProgress {
             status: line.status.unwrap_or_default(),
-            done: self.0.values().map(|(done, _)| done).sum(),
-            total: self.0.values().map(|(_, total)| total).sum(),
+            done: sum(self.0.values().map(|(done, _)| *done)),
+            total: sum(self.0.values().map(|(_, total)| *total)),
         }
     }
 }
@@ -179,12 +179,42 @@ impl Usage {
         let once = self.images.iter().filter(|image| seen.insert(&image.id));
         // Which layers are shared with which image is not said: the largest share is a lower bound.
         let (unique, shared) = once.fold((0, 0), |(unique, shared): (u64, u64), image| {
-            (unique + image.unique, shared.max(image.shared))
+            (unique.saturating_add(image.unique), shared.max(image.shared))
         });
         DiskUsage {
-            images: self.images_size.unwrap_or(unique + shared),
-            containers: self.containers.iter().map(|container| container.written).sum(),
-            volumes: self.volumes.iter().map(|volume| volume.size).sum(),
+            images: self.images_size.unwrap_or(unique.saturating_add(shared)),
+            containers: sum(self.containers.iter().map(|container| container.written)),
+            volumes: sum(self.volumes.iter().map(|volume| volume.size)),
         }
+    }
+}
+
+/// A sum of numbers that came from outside.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_numbers_do_not_overflow() {
+        let mut layers = Layers::default();
+        let mut progress = PullProgress::default();
+        for layer in ["a", "b", "c"] {
+            let detail = format!(r#"{{"current":{0},"total":{0}}}"#, i64::MAX);
+            let line = format!(r#"{{"id":"{layer}","progressDetail":{detail}}}"#);
+            progress = layers.update(serde_json::from_str(&line).unwrap());
+        }
+        assert_eq!((progress.done, progress.total), (u64::MAX, u64::MAX));
+        let usage: Usage = serde_json::from_str(&format!(
+            r#"{{"Images":[{{"ImageID":"1","UniqueSize":{0},"SharedSize":{0}}},
+                {{"ImageID":"2","UniqueSize":{0},"SharedSize":{0}}}],
+                "Containers":[{{"RWSize":{0}}},{{"RWSize":1}}]}}"#,
+            u64::MAX
+        ))
+        .unwrap();
+        assert_eq!((usage.total().images, usage.total().containers), (u64::MAX, u64::MAX));
     }
 }
