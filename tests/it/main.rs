@@ -19,6 +19,7 @@ mod engine_errors;
 mod env;
 mod fake_helm;
 mod forgotten;
+mod fuzz;
 mod layers;
 mod lying_nats;
 mod scripted;

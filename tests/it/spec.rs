@@ -1,7 +1,6 @@
 //! The user's files from the outside: what is shipped loads, what is wrong is said, nothing panics.
 
 mod faults;
-mod hostile;
 mod schema;
 
 use std::fs;

@@ -392,7 +392,7 @@ async fn what_is_no_file_is_left_alone() {
         assert_eq!(error.causes, ["it is not a regular file"]);
         // Also where it became one only after the merge.
         remember(&fixture.paths, &dev, &fixture.config()).unwrap();
-        assert_eq!(fixture.unmerge(&dev).await.unwrap(), [PathBuf::new(); 0]);
+        assert!(fixture.unmerge(&dev).await.unwrap().is_empty());
         assert_eq!(fs::read_link(fixture.config()).unwrap(), Path::new(target));
         fs::remove_file(fixture.config()).unwrap();
     }
