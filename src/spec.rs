@@ -17,6 +17,7 @@ pub mod component_file;
 mod duration;
 pub mod embedded;
 mod hash;
+pub mod kubernetes;
 pub mod label;
 mod load;
 pub mod mount_file;
@@ -59,6 +60,12 @@ pub struct Cluster {
     pub profile: Option<ProfileName>,
     /// How host ports are chosen.
     pub host_ports: HostPorts,
+    /// The version of Kubernetes that the file asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<kubernetes::Version>,
+    /// The node image that the file asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_image: Option<ImageName>,
     /// How pods reach each other.
     pub network: NetworkMode,
     /// IPv4 CIDR for pods.
@@ -76,6 +83,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The node image of the file: the one it names, else that of its version, else the default's.
+    pub fn image(&self) -> Option<ImageName> {
+        let version = self.kubernetes.unwrap_or(kubernetes::DEFAULT);
+        self.node_image.clone().or_else(|| version.image())
+    }
+
     /// The ports that are published on `node`: those that name it, on the first control plane also
     /// those that name none.
     pub fn ports_of(&self, node: &Node) -> impl Iterator<Item = &ExtraPort> {

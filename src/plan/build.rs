@@ -7,6 +7,7 @@ use super::action::{NodeChange, NodePlan, Publish, Route};
 use super::input::Input;
 use super::observed::{Live, LiveNode, NodeStage};
 use super::{Action, Operation, Phase, Plan, components};
+use crate::spec::kubernetes::Version;
 use crate::spec::{NetworkMode, Node, Taint, port};
 use crate::{Error, Result};
 
@@ -88,6 +89,12 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
             Some(found) if found.spec_hash != node.container_hash(&input.spec.cluster) => {
                 Some(difference(&found.settings, &node.settings(&input.spec.cluster)))
             }
+            Some(found) if other_version(input, found.kubernetes) => {
+                let runs = found.kubernetes.map(|version| version.to_string());
+                let wanted = input.spec.cluster.kubernetes.map(|version| version.to_string());
+                let [runs, wanted] = [runs, wanted].map(Option::unwrap_or_default);
+                Some(format!("it runs Kubernetes {runs}, and the file says {wanted}"))
+            }
             Some(_) => continue,
         };
         make.insert(node.host.clone());
@@ -103,6 +110,9 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
     if whole {
         make.extend(wanted.iter().map(|node| node.host.clone()));
     }
+    if !whole {
+        check_skew(input, &make)?;
+    }
     let names: BTreeSet<&str> = wanted.iter().map(|node| node.host.as_str()).collect();
     for host in facts.keys() {
         if make.contains(host) || (!names.contains(host.as_str()) && (whole || input.options.prune))
@@ -115,6 +125,34 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
         }
     }
     Ok(make)
+}
+
+/// Whether the file asks for another version than the one that runs.
+fn other_version(input: &Input<'_>, runs: Option<Version>) -> bool {
+    let wanted = input.spec.cluster.kubernetes;
+    wanted.zip(runs).is_some_and(|(wanted, runs)| wanted != runs)
+}
+
+/// Refuses new nodes whose kubelet does not fit to the API server that runs.
+fn check_skew(input: &Input<'_>, make: &BTreeSet<String>) -> Result<()> {
+    let cluster = &input.spec.cluster;
+    let stays = input.observed.nodes.iter().filter(|(host, _)| !make.contains(*host));
+    let server = stays.filter(|(_, facts)| facts.control_plane).find_map(|(_, f)| f.kubernetes);
+    let node = input.node_image.tag().parse::<Version>().ok();
+    let Some((server, node)) = server.zip(node).filter(|_| !make.is_empty()) else { return Ok(()) };
+    let Some(fault) = node.skew_fault(server) else { return Ok(()) };
+    let hosts: Vec<&str> = make.iter().map(String::as_str).collect();
+    let what = format!("{} cannot join cluster {}", hosts.join(", "), cluster.name);
+    Err(Error::failed("version-skew", what)
+        .because(fault)
+        .hint(format!(
+            "write `kubernetes: {server}` into clusters/{}.yaml: new nodes get it too",
+            cluster.name
+        ))
+        .hint(format!(
+            "or make the cluster anew: pipe teardown {0}, then pipe up {0}",
+            cluster.name
+        )))
 }
 
 /// What a container was made from and what the file says now, as far as they differ.

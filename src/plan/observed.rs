@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::kubernetes::Version;
 use crate::spec::{ComponentName, Taint};
 
 /// The state of the world as far as one cluster is concerned.
@@ -53,6 +54,8 @@ pub struct NodeFacts {
     pub settings: BTreeMap<String, String>,
     /// Whether it runs the control plane.
     pub control_plane: bool,
+    /// The version of Kubernetes in it, where it says so.
+    pub kubernetes: Option<Version>,
     /// The image it runs, as the engine names it.
     pub image: String,
 }

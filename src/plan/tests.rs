@@ -15,6 +15,7 @@ use super::observed::{
 use super::reserve::{NodeAddress, Reservation};
 use super::teardown::teardown;
 use super::{Phase, Plan};
+use crate::spec::kubernetes::DEFAULT;
 use crate::spec::source::Sources;
 use crate::spec::{
     Arch, ExtraPort, ImageName, Mount, NetworkMode, NodeName, Propagation, Protocol, Spec,
@@ -85,6 +86,7 @@ impl World {
                 spec_hash: node.container_hash(&self.spec.cluster),
                 settings: node.settings(&self.spec.cluster),
                 control_plane: node.control_plane,
+                kubernetes: Some(DEFAULT),
                 image: self.node_image.to_string(),
             };
             self.observed.nodes.insert(node.host.clone(), facts);
@@ -273,6 +275,38 @@ fn nodes_keep_their_containers_when_the_file_changes() {
             ("gpu", "dev-worker2"),
         ]
     );
+}
+
+/// A version that the file asks for and no node has is a reason to replace it; nodes that join later
+/// must fit to the API server that runs.
+#[test]
+fn versions_are_compared_with_what_runs() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    world.spec.cluster.kubernetes = Some(DEFAULT);
+    assert!(world.plan().is_empty(), "saying what is there changes nothing");
+    world.spec.cluster.kubernetes = Some("v1.35.0".parse().unwrap());
+    let error = build(&world.input()).unwrap_err();
+    assert_eq!(error.code, "replace-needed");
+    insta::assert_snapshot!(error.causes[0], @"node core (dev-control-plane): it runs Kubernetes v1.36.4, and the file says v1.35.0");
+
+    world.spec.cluster.kubernetes = None;
+    world.observed.nodes.remove("dev-worker2");
+    for facts in world.observed.nodes.values_mut() {
+        facts.kubernetes = Some("v1.35.0".parse().unwrap());
+    }
+    let error = build(&world.input()).unwrap_err();
+    assert_eq!(error.code, "version-skew");
+    insta::assert_snapshot!([error.causes, error.hints].concat().join("\n"), @r#"
+    a kubelet must not be newer than its API server: v1.36.4 after v1.35.0
+    write `kubernetes: v1.35.0` into clusters/dev.yaml: new nodes get it too
+    or make the cluster anew: pipe teardown dev, then pipe up dev
+    "#);
+    world.node_image = ImageName::parse("docker.io/kindest/node:v1.34.0").unwrap();
+    world.observed.images.insert(
+        world.node_image.to_string(),
+        ImageFacts { reference: "x".to_owned(), id: "1".to_owned(), built: false },
+    );
+    assert!(ids(&world.plan()).contains(&"join/gpu"));
 }
 
 /// Ports and mounts go to the containers of their nodes, and a change says what it is.

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use crate::plan::observed::{
     ImageFacts, Live, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
 };
-use crate::provider::kind::{self, JOINED_MARKER};
+use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE};
 use crate::provider::labels;
 use crate::spec::{ClusterName, ImageName, Spec};
 use crate::state::paths::{ClusterFolder, Paths};
@@ -103,6 +103,8 @@ fn check_layout(cluster: &ClusterName, container: &ContainerLine) -> Result<()> 
 
 async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {
     let joined = world.engine.get_file(&container.name, JOINED_MARKER).await?.is_some();
+    let version = world.engine.get_file(&container.name, VERSION_FILE).await?;
+    let kubernetes = version.and_then(|text| String::from_utf8_lossy(&text).parse().ok());
     let stage = match (joined, container.state == State::Running) {
         (false, _) => NodeStage::HalfMade,
         (true, false) => NodeStage::Stopped,
@@ -116,6 +118,7 @@ async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFact
             .get(labels::SETTINGS)
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default(),
+        kubernetes,
         control_plane: container.labels.get(kind::ROLE_LABEL).is_some_and(|r| r == "control-plane"),
         image: container.image.clone(),
     })

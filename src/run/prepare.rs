@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::context::shared_lock;
-use super::up::{Environment, NODE_IMAGE, Request};
+use super::up::{Environment, Request};
 use super::{images, observe, reserve};
 use crate::plan::Reservation;
 use crate::provider::{kind, labels};
@@ -35,10 +35,8 @@ pub(super) async fn prepare(
     mut spec: Spec,
     write: bool,
 ) -> Result<(Prepared, Vec<String>)> {
-    let node_image = match &request.node_image {
-        Some(image) => image.clone(),
-        None => ImageName::parse(NODE_IMAGE).map_err(Error::bug)?,
-    };
+    let node_image = request.node_image.clone().or_else(|| spec.cluster.image());
+    let node_image = node_image.ok_or_else(|| Error::bug("the file's version has no image"))?;
     observe::recognise(world, &spec.cluster.name).await?;
     if let Some(old) = reservation::load(environment.paths, &spec.cluster.name)? {
         old.keep_hosts(&mut spec.cluster);

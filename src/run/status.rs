@@ -173,8 +173,8 @@ pub async fn status(
     observe::recognise(world, cluster).await?;
     let last = Receipt::load(&paths.cluster(cluster))?;
     let spec = spec_of(sources, cluster, &last, &reservation)?;
-    let image = crate::spec::ImageName::parse(super::up::NODE_IMAGE).map_err(Error::bug)?;
-    let observed = observe::observe(world, paths, cluster, Some(&spec), Some(&image)).await?;
+    let image = spec.cluster.image();
+    let observed = observe::observe(world, paths, cluster, Some(&spec), image.as_ref()).await?;
     if observed.nodes.is_empty() {
         return Err(no_cluster(cluster));
     }

@@ -23,13 +23,6 @@ use crate::world::World;
 use crate::world::env::Env;
 use crate::{Error, Result};
 
-/// The node image a cluster is made from unless another is named: the one of this Kubernetes line
-/// that kind 0.33.0 publishes, by the digest in its release notes.
-pub const NODE_IMAGE: &str = concat!(
-    "docker.io/kindest/node:v1.36.4",
-    "@sha256:099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed"
-);
-
 /// How often a plan may be followed by another before something is wrong: starting what stopped,
 /// then changing what differs.
 const ROUNDS: usize = 3;

@@ -9,7 +9,7 @@ use super::read::{self, Cursor, Fields};
 use super::source::SourceFile;
 use super::{
     Arch, Cluster, ClusterName, HostPorts, NetworkMode, Node, NodeName, ProfileName, Provider,
-    mount_file, port_file, yaml,
+    kubernetes, mount_file, port_file, yaml,
 };
 
 /// Every key of a cluster file.
@@ -23,13 +23,15 @@ pub const KEYS: &[&str] = &[
     "network",
     "podSubnet",
     "serviceSubnet",
+    "kubernetes",
+    "nodeImage",
     "ports",
     "mounts",
     "nodes",
 ];
 
 /// Keys that the design knows and this version does not.
-pub const LATER: &[&str] = &["kubernetes", "patches"];
+pub const LATER: &[&str] = &["patches"];
 
 /// Pods' range where the file names none; kind's own.
 pub const POD_SUBNET: &str = "10.244.0.0/16";
@@ -81,6 +83,7 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
     let host_ports = host_ports.unwrap_or(HostPorts::Default);
     // Without a name the rest is checked all the same; what nodes are called does not matter then.
     let nodes = expand(&entries, name.as_ref().map_or("unnamed", ClusterName::as_str));
+    let (kubernetes, node_image) = kubernetes::read(&fields);
     let ports = port_file::read(&fields, &nodes, host_ports);
     let mounts = mount_file::read(&fields, &nodes, source.folder());
     let Some(name) = name else { return file };
@@ -92,6 +95,8 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
         network: network.unwrap_or(NetworkMode::Auto),
         pod_subnet,
         service_subnet,
+        kubernetes,
+        node_image,
         ports,
         mounts,
         nodes,

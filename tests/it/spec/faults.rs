@@ -122,13 +122,26 @@ fn nodes_are_checked() {
 #[test]
 fn what_comes_later_is_refused_clearly() {
     insta::assert_snapshot!(cluster_problems(
-        "provider: k3d, kubernetes: v1.36, patches: {},\n\
+        "provider: k3d, patches: {},\n\
          nodes: [{name: a, controlPlane: true}]"
     ), @r#"
     clusters/x.yaml:2:11: "k3d" is not supported yet: use kind for now
-    clusters/x.yaml:2:16: "kubernetes" is not supported yet: leave it out
-    clusters/x.yaml:2:35: "patches" is not supported yet: leave it out
+    clusters/x.yaml:2:16: "patches" is not supported yet: leave it out
     "#);
+}
+
+#[test]
+fn versions_are_checked() {
+    let node = "nodes: [{name: a, controlPlane: true}]";
+    insta::assert_snapshot!(cluster_problems(&format!("kubernetes: v1.36.99, {node}")), @"clusters/x.yaml:2:13: no node image of Kubernetes v1.36.99 is known here: use one of v1.36.4, v1.36.1, v1.35.0, v1.34.0, v1.33.1, v1.32.2, v1.31.2, or name an image that has it: nodeImage: REGISTRY/REPOSITORY:TAG, or --node-image");
+    insta::assert_snapshot!(cluster_problems(&format!("kubernetes: 1.36, {node}")), @"clusters/x.yaml:2:13: a number is not valid here: it must be text: put it in quotes");
+    insta::assert_snapshot!(cluster_problems(&format!("kubernetes: latest, nodeImage: node, {node}")), @r#"
+    clusters/x.yaml:2:13: "latest" is no version of Kubernetes: write one of v1.36.4, v1.36.1, v1.35.0, v1.34.0, v1.33.1, v1.32.2, v1.31.2
+    clusters/x.yaml:2:32: "node" has no registry; write docker.io/library/NAME:TAG: write REGISTRY/REPOSITORY:TAG, with @sha256:… where you know it
+    "#);
+    for good in ["v1.36.4", "'1.35'", "v1.34", "v1.30.2, nodeImage: 'registry.example/node:v1'"] {
+        assert_eq!(cluster_problems(&format!("kubernetes: {good}, {node}")), "", "{good}");
+    }
 }
 
 #[test]
