@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 pub mod app;
 pub mod completion;
+pub mod doctor;
 pub mod env;
 pub mod init;
 pub mod kubeconfig;
@@ -70,6 +71,7 @@ enum Command {
     Smoke(smoke::Args),
     Teardown(teardown::Args),
     List(list::Args),
+    Doctor(doctor::Args),
     Kubeconfig(kubeconfig::Args),
     Kubectl(kubectl::Args),
     Env(env::Args),
@@ -121,6 +123,7 @@ impl Cli {
             Command::Status(args) => status::run(app, args).await.map(|()| 0),
             Command::Smoke(args) => smoke::run(app, args).await,
             Command::Teardown(args) => teardown::run(app, args).await.map(|()| 0),
+            Command::Doctor(args) => doctor::run(app, args).await,
             Command::List(args) => list::run(app, args).await.map(|()| 0),
             Command::Kubeconfig(args) => kubeconfig::run(app, args).await.map(|()| 0),
             Command::Kubectl(args) => kubectl::run(app, args).await,

@@ -7,13 +7,14 @@
 //! World ─ observe ─▶ Observed ──────┘                                 └──▶ journal ─▶ Receipt
 //! ```
 //!
-//! Read in this order: [`spec`], [`plan`], [`run`], [`world`], [`provider`], [`smoke`], [`state`],
-//! [`report`], [`cli`]. `ARCHITECTURE.md` has the rules that hold the parts apart.
+//! Read in this order: [`spec`], [`plan`], [`run`], [`world`], [`provider`], [`doctor`], [`smoke`],
+//! [`state`], [`report`], [`cli`]. `ARCHITECTURE.md` has the rules that hold the parts apart.
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod digest;
+pub mod doctor;
 pub mod error;
 pub mod plan;
 pub mod provider;

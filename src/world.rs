@@ -15,6 +15,7 @@ use usage::Usage;
 pub mod built;
 pub mod engine;
 pub mod env;
+pub mod facts;
 pub mod helm;
 pub mod host;
 pub mod http;

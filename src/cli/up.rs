@@ -61,6 +61,13 @@ pub struct Choices {
 }
 
 impl Choices {
+    /// Only what decides what a host must bring.
+    pub(super) fn of(profile: Option<String>, node_image: Option<String>) -> Choices {
+        let (replace, prune, delete_data) = (false, false, false);
+        let (smoke, no_smoke) = (false, false);
+        Choices { profile, replace, prune, delete_data, smoke, no_smoke, node_image }
+    }
+
     pub(super) fn request(&self, cluster: &str) -> Result<Request> {
         let smoke = match (self.smoke, self.no_smoke) {
             (true, _) => SmokeWhen::Always,

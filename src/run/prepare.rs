@@ -27,6 +27,12 @@ pub struct Prepared {
     pub charts: BTreeMap<String, String>,
 }
 
+/// Upstream name of the image that nodes are made from.
+pub(super) fn node_image(request: &Request, spec: &Spec) -> Result<ImageName> {
+    let image = request.node_image.clone().or_else(|| spec.cluster.image());
+    image.ok_or_else(|| Error::bug("the file's version has no image"))
+}
+
 /// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
 pub(super) async fn prepare(
     environment: &Environment<'_>,
@@ -35,8 +41,7 @@ pub(super) async fn prepare(
     mut spec: Spec,
     write: bool,
 ) -> Result<(Prepared, Vec<String>)> {
-    let node_image = request.node_image.clone().or_else(|| spec.cluster.image());
-    let node_image = node_image.ok_or_else(|| Error::bug("the file's version has no image"))?;
+    let node_image = node_image(request, &spec)?;
     observe::recognise(world, &spec.cluster.name).await?;
     if let Some(old) = reservation::load(environment.paths, &spec.cluster.name)? {
         old.keep_hosts(&mut spec.cluster);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::ranges;
+use crate::doctor::{self, NeededPort, PortHolder};
 use crate::plan::{Reservation, reserve::NodeAddress};
 use crate::provider::kind;
 use crate::spec::{Cluster, HostPorts, NodeName, Spec, port};
@@ -225,11 +226,14 @@ fn ports(
             continue;
         }
         if let (Some(component), false) = (needed.get(entry.name), auto) {
-            let holder = if by_cluster { "another cluster of pipe" } else { "another program" };
-            clashes.push(format!(
-                "port {} ({}) of component {component} is held by {holder}",
-                entry.host_port, entry.name
-            ));
+            // The start of `up` looks at the same; this is what was taken since.
+            let holder = match by_cluster {
+                true => PortHolder::Cluster("another".to_owned()),
+                false => PortHolder::Program(None),
+            };
+            let (name, component) = (entry.name.to_owned(), (*component).to_owned());
+            let port = NeededPort { port: entry.host_port, name, component, holder };
+            clashes.extend(doctor::network::taken(&port));
             continue;
         }
         let port = host::free_port(taken)?;
@@ -240,15 +244,7 @@ fn ports(
             notes.push(format!("host port {wanted} ({name}) is taken; {port} is used instead"));
         }
     }
-    if clashes.is_empty() {
-        return Ok(ports);
-    }
-    let error = Error::host("port-taken", "host ports that components need are taken");
-    Err(clashes
-        .into_iter()
-        .fold(error, Error::because)
-        .hint("stop what holds them: `ss -ltnp` shows it; `pipe list` shows other clusters")
-        .hint("or set `hostPorts: auto` in the cluster file: free ports are then chosen and kept"))
+    doctor::refusal(&clashes).map_or(Ok(ports), Err)
 }
 
 #[cfg(test)]

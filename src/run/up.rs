@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Connections, Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
-use super::{Finished, Runner, fit, observe, teardown};
+use super::{Finished, Runner, doctor, observe, teardown};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
 use crate::plan::{Observed, Operation, Plan, Reservation};
@@ -135,7 +135,12 @@ pub async fn plan(environment: &Environment<'_>, request: &Request) -> Result<Pl
 /// Brings a cluster to its files. The caller holds the cluster's lock.
 pub async fn up(environment: &Environment<'_>, request: &Request) -> Result<Up> {
     let spec = load(environment, request)?;
-    let world = Arc::new(World::connect(environment.env, environment.engine).await?);
+    let world = match World::connect(environment.env, environment.engine).await {
+        Ok(world) => Arc::new(world),
+        Err(error) => {
+            return Err(doctor::without_engine(environment, request, &spec, error).await);
+        }
+    };
     let result = up_in(environment, request, spec, &world).await;
     if result.is_err() {
         // Nothing of a cluster that was undone may stay, and no service that served only it.
@@ -150,6 +155,7 @@ async fn up_in(
     spec: Spec,
     world: &Arc<World>,
 ) -> Result<Up> {
+    doctor::preflight(environment, world, request, &spec).await?;
     let (prepared, notes) = prepare(environment, world, request, spec, true).await?;
     for note in notes {
         environment.events.warn(note);
@@ -168,7 +174,6 @@ async fn up_in(
             remember_profile(environment, &prepared)?;
             break;
         }
-        fit::check(world, &plan).await?;
         let (done, reports) = run(environment, world, &prepared, observed, &plan).await?;
         steps.extend(done);
         smoke.extend(reports);

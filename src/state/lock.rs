@@ -109,6 +109,13 @@ impl SharedLock {
     }
 }
 
+/// Lock files that nobody holds: their holder was killed.
+pub fn left(paths: &Paths) -> Result<Vec<PathBuf>> {
+    let files = file::names(&paths.locks())?.into_iter().map(|name| paths.locks().join(name));
+    let unheld = |path: &PathBuf| File::open(path).is_ok_and(|file| file.try_lock_shared().is_ok());
+    Ok(files.filter(unheld).collect())
+}
+
 fn cluster_path(paths: &Paths, cluster: &ClusterName) -> PathBuf {
     paths.locks().join(format!("cluster-{cluster}.lock"))
 }

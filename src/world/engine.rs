@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::{ClientVersion, Docker};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 mod container;
 mod create;
@@ -48,7 +49,7 @@ pub struct Engine {
 }
 
 /// What the engine says about itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct EngineInfo {
     /// Podman's version: `4.3.1`.
     pub version: String,
@@ -66,6 +67,17 @@ pub struct EngineInfo {
     pub arch: String,
     /// Folder that holds images, containers and volumes.
     pub graph_root: PathBuf,
+    /// `netavark` or `cni`; empty before Podman 4.
+    pub network_backend: String,
+    /// Whether it has a server for the names of containers; `None` before Podman 4.6, which does not
+    /// say.
+    pub dns: Option<bool>,
+    /// How images are stored: `overlay`, `vfs`.
+    pub storage: String,
+    /// The file system below that: `extfs`, `xfs`, `btrfs`.
+    pub file_system: String,
+    /// When this engine was built, in seconds since 1970; 0 where it does not say.
+    pub built: i64,
 }
 
 impl Engine {
@@ -94,7 +106,15 @@ impl Engine {
             cgroup_manager: info.host.cgroup_manager,
             runtime: info.host.oci_runtime.name,
             arch: info.host.arch,
+            file_system: info.store.file_system(),
             graph_root: info.store.graph_root,
+            network_backend: info.host.network_backend,
+            dns: info
+                .host
+                .network_backend_info
+                .map(|info| info.dns.is_some_and(InfoProgram::exists)),
+            storage: info.store.graph_driver_name,
+            built: info.version.built.as_i64().unwrap_or(0),
         })
     }
 }
@@ -112,8 +132,27 @@ struct InfoHost {
     arch: String,
     cgroup_manager: String,
     cgroup_version: String,
+    #[serde(default)]
+    network_backend: String,
+    network_backend_info: Option<InfoBackend>,
     oci_runtime: InfoRuntime,
     security: InfoSecurity,
+}
+
+#[derive(Deserialize)]
+struct InfoBackend {
+    dns: Option<InfoProgram>,
+}
+
+#[derive(Deserialize)]
+struct InfoProgram {
+    path: Option<PathBuf>,
+}
+
+impl InfoProgram {
+    fn exists(self) -> bool {
+        self.path.is_some_and(|path| !path.as_os_str().is_empty())
+    }
 }
 
 #[derive(Deserialize)]
@@ -129,13 +168,27 @@ struct InfoSecurity {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct InfoStore {
+    #[serde(default)]
+    graph_driver_name: String,
     graph_root: PathBuf,
+    /// Differs with the driver; nothing may fail for what is in it.
+    #[serde(default)]
+    graph_status: Value,
+}
+
+impl InfoStore {
+    fn file_system(&self) -> String {
+        let found = self.graph_status.get("Backing Filesystem").and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    }
 }
 
 #[derive(Deserialize)]
 struct InfoVersion {
     #[serde(rename = "APIVersion")]
     api_version: String,
+    #[serde(default, rename = "Built")]
+    built: Value,
     #[serde(rename = "Version")]
     version: String,
 }

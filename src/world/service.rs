@@ -85,6 +85,12 @@ pub fn running(env: &Env) -> Option<u32> {
     u32::try_from(recorded.pid).ok()
 }
 
+/// The record of a service of ours that has ended by itself.
+pub fn left(env: &Env) -> Option<PathBuf> {
+    let record = Files::of(env).pid;
+    (record.exists() && running(env).is_none()).then_some(record)
+}
+
 async fn start(env: &Env, host: &Host) -> Result<Found> {
     let podman = env.find_program("podman").ok_or_else(|| {
         Error::host("no-podman", "Podman is not installed")

@@ -193,6 +193,11 @@ impl Output {
         &self.stderr
     }
 
+    /// Both streams, one after the other.
+    pub fn both(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
     /// The last JSON line on stdout, whatever stands on stderr.
     #[track_caller]
     pub fn last_json(&self) -> serde_json::Value {

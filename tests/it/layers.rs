@@ -15,9 +15,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("world", &["digest", "error", "spec::name", "report::event"]),
     ("state", &["error", "spec", "plan", "report"]),
     ("provider", &["error", "spec", "plan", "world", "report", "state"]),
+    ("doctor", &["error", "world", "report"]),
     ("smoke", &["digest", "error", "spec", "world", "report", "state"]),
-    ("run", &["digest", "error", "spec", "plan", "world", "report", "state", "provider", "smoke"]),
-    ("cli", &["error", "spec", "plan", "world", "report", "state", "provider", "smoke", "run"]),
+    (
+        "run",
+        &[
+            "digest", "error", "spec", "plan", "world", "report", "state", "provider", "doctor",
+            "smoke",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "error", "spec", "plan", "world", "report", "state", "provider", "doctor", "smoke",
+            "run",
+        ],
+    ),
 ];
 
 /// Foreign crates that enter in few places, and where: a file, or a folder with everything below.
@@ -40,6 +53,7 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
 const DOES_WITHOUT: &[(&str, &[&str])] = &[
     ("spec", &["tokio", "tokio_util", "reqwest"]),
     ("plan", &["tokio", "tokio_util", "reqwest", "futures"]),
+    ("doctor", &["tokio", "tokio_util", "reqwest", "futures"]),
 ];
 
 /// Only these may print.

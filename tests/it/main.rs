@@ -15,6 +15,7 @@
 )]
 
 mod cli;
+mod doctor;
 mod engine_errors;
 mod env;
 mod fake_helm;

@@ -1,0 +1,270 @@
+//! Reads what [`crate::doctor`] judges: for `pipe doctor`, for the start of `up`, for evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::up::{Environment, Request};
+use super::{observe, prepare};
+use crate::doctor::{
+    self, EngineFacts, Facts, Leftovers, MissingMount, NeededPort, Needs, PortHolder, Report,
+    room_of_images,
+};
+use crate::provider::{kind, labels};
+use crate::spec::{ClusterName, HostPorts, ImageName, Spec};
+use crate::state::lock::{self, ClusterLock};
+use crate::state::paths::Paths;
+use crate::state::reservation;
+use crate::world::engine::{EngineInfo, State};
+use crate::world::facts::{self, Ask};
+use crate::world::host::Host;
+use crate::world::{World, env::Env, service};
+use crate::{Error, Kind, Result};
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// What stops a cluster from being made; quick, and no program is started.
+    Quick,
+    /// Everything.
+    Whole,
+}
+
+/// What is looked at.
+struct Subject<'a> {
+    env: &'a Env,
+    paths: &'a Paths,
+    /// The engine, or why there is none.
+    world: Result<&'a World, &'a Error>,
+    depth: Depth,
+}
+
+/// The whole examination. Without a request no cluster is in mind. An engine that cannot be used is
+/// a finding, not a failure.
+///
+/// # Errors
+/// The cluster's files cannot be read, or the engine stopped answering meanwhile.
+pub async fn examine(environment: &Environment<'_>, request: Option<&Request>) -> Result<Report> {
+    let wanted = match request {
+        Some(request) => Some((request, super::up::load(environment, request)?)),
+        None => None,
+    };
+    let world = World::connect(environment.env, environment.engine).await;
+    let (env, paths) = (environment.env, environment.paths);
+    let subject = Subject { env, paths, world: world.as_ref(), depth: Depth::Whole };
+    let facts = async {
+        let needs = match &wanted {
+            Some((request, spec)) => needs(&subject, request, spec).await?,
+            None => Needs::default(),
+        };
+        facts(&subject, needs).await
+    }
+    .await;
+    if let Ok(world) = &world {
+        super::teardown::release_engine(world, paths).await?;
+    }
+    Ok(Report::new(facts?))
+}
+
+/// The examination for a cluster that is there, as evidence: nothing is needed of the host any more.
+pub async fn of_running(world: &World, paths: &Paths, cluster: &ClusterName) -> Result<Report> {
+    let subject = Subject { env: &world.env, paths, world: Ok(world), depth: Depth::Whole };
+    let needs = Needs { cluster: Some(cluster.to_string()), ..Needs::default() };
+    Ok(Report::new(facts(&subject, needs).await?))
+}
+
+/// Refuses what this host cannot do, before anything is touched; says in one line what may get in
+/// the way. Where no node is to be made or started, nothing is looked at.
+///
+/// # Errors
+/// [`Kind::Host`] with everything that stands in the way.
+pub(super) async fn preflight(
+    environment: &Environment<'_>,
+    world: &World,
+    request: &Request,
+    spec: &Spec,
+) -> Result<()> {
+    let (env, paths) = (environment.env, environment.paths);
+    let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
+    let needs = needs(&subject, request, spec).await?;
+    if needs.nodes() == 0 && needs.image.is_none() {
+        return Ok(());
+    }
+    let findings = doctor::examine(&facts(&subject, needs).await?);
+    if let Some(refusal) = doctor::refusal(&findings) {
+        return Err(refusal);
+    }
+    if let Some(warning) = doctor::brief(&findings) {
+        environment.events.warn(warning);
+    }
+    Ok(())
+}
+
+/// `error` says why there is no engine; what else stands in the way is added, so that it need not be
+/// found one by one.
+pub(super) async fn without_engine(
+    environment: &Environment<'_>,
+    request: &Request,
+    spec: &Spec,
+    error: Error,
+) -> Error {
+    if error.kind != Kind::Host {
+        return error;
+    }
+    let (env, paths) = (environment.env, environment.paths);
+    let subject = Subject { env, paths, world: Err(&error), depth: Depth::Quick };
+    let examined = async {
+        let needs = needs(&subject, request, spec).await?;
+        facts(&subject, needs).await
+    };
+    let Ok(facts) = examined.await else { return error };
+    let findings = doctor::examine(&facts);
+    let errors = findings.iter().filter(|f| f.severity == doctor::Severity::Error).count();
+    // Alone, the error in its own form says more.
+    if errors <= 1 { error } else { doctor::refusal(&findings).unwrap_or(error) }
+}
+
+/// What a cluster still needs of the host.
+async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<Needs> {
+    let name = &spec.cluster.name;
+    let mut cluster = spec.cluster.clone();
+    let reserved = reservation::load(subject.paths, name)?;
+    if let Some(reserved) = &reserved {
+        reserved.keep_hosts(&mut cluster);
+    }
+    let mut needs = Needs { cluster: Some(name.to_string()), ..Needs::default() };
+    let mut running = BTreeMap::new();
+    let image = prepare::node_image(request, spec)?;
+    let mut reference = image.tagged().to_owned();
+    if let Ok(world) = subject.world {
+        let filter = format!("{}={name}", kind::CLUSTER_LABEL);
+        for container in world.engine.containers(&[&filter]).await? {
+            running.insert(container.name, container.state == State::Running);
+        }
+        reference = reference_of(world, &image).await?;
+    }
+    let mut missing: BTreeMap<&PathBuf, Vec<String>> = BTreeMap::new();
+    for node in &cluster.nodes {
+        let there = running.get(&node.host);
+        if there.is_none() || request.options.replace {
+            for mount in cluster.mounts_of(node).filter(|mount| !mount.host_path.exists()) {
+                missing.entry(&mount.host_path).or_default().push(node.name.to_string());
+            }
+        }
+        match there {
+            Some(true) => continue,
+            Some(false) => needs.start += 1,
+            None => needs.make += 1,
+        }
+        needs.control_plane |= node.control_plane;
+    }
+    let mounts =
+        missing.into_iter().map(|(path, nodes)| MissingMount { path: path.clone(), nodes });
+    needs.mounts = mounts.collect();
+    if needs.make > 0 || request.options.replace {
+        needs.image = Some(reference);
+    }
+    // Ports are given to a cluster once, and are its own from then on.
+    if reserved.is_none() && cluster.host_ports == HostPorts::Default {
+        needs.ports = needed_ports(subject.paths, spec)?;
+    }
+    Ok(needs)
+}
+
+async fn reference_of(world: &World, image: &ImageName) -> Result<String> {
+    let facts = observe::image_facts(world, image).await?;
+    Ok(facts.map_or_else(|| image.tagged().to_owned(), |facts| facts.reference))
+}
+
+/// Ports of chosen components; those that another cluster has reserved are marked.
+fn needed_ports(paths: &Paths, spec: &Spec) -> Result<Vec<NeededPort>> {
+    let mut reserved = BTreeMap::new();
+    for other in paths.clusters()?.into_iter().filter(|other| *other != spec.cluster.name) {
+        for port in reservation::load(paths, &other)?.iter().flat_map(|held| held.host_ports()) {
+            reserved.insert(port, other.to_string());
+        }
+    }
+    let components = spec.profile.components.iter();
+    let ports = components.flat_map(|component| {
+        component.definition.ports.iter().filter_map(|port| {
+            let entry = port.entry()?;
+            let cluster = reserved.get(&entry.host_port);
+            Some(NeededPort {
+                port: entry.host_port,
+                name: entry.name.to_owned(),
+                component: component.name.to_string(),
+                holder: cluster.cloned().map_or(PortHolder::Free, PortHolder::Cluster),
+            })
+        })
+    });
+    Ok(ports.collect())
+}
+
+async fn facts(subject: &Subject<'_>, mut needs: Needs) -> Result<Facts> {
+    let paths = subject.paths;
+    let whole = subject.depth == Depth::Whole;
+    let (host, engine) = match subject.world {
+        Ok(world) => (world.host.clone(), Ok(engine_facts(world).await?)),
+        Err(error) => (Host::measure(), Err(error.clone())),
+    };
+    let mut disks = Vec::new();
+    // An engine on another machine keeps its store where we cannot look.
+    if let Ok(EngineFacts { info: EngineInfo { graph_root, .. }, .. }) = &engine
+        && graph_root.exists()
+    {
+        disks.push((room_of_images(), graph_root.clone()));
+    }
+    disks.push(("state".to_owned(), paths.state().to_owned()));
+    disks.push(("cache".to_owned(), paths.cache().to_owned()));
+    let free = |port: &&NeededPort| port.holder == PortHolder::Free;
+    let ask = Ask {
+        disks,
+        state: paths.state().to_owned(),
+        ports: needs.ports.iter().filter(free).map(|port| port.port).collect(),
+        tools: whole,
+        watches: whole,
+    };
+    let host = facts::read(&host, subject.env, ask).await;
+    for fact in host.ports.iter().filter(|fact| fact.in_use) {
+        let holder = fact.holder.as_ref().map(|h| format!("{} (pid {})", h.program, h.pid));
+        let of_port =
+            |port: &&mut NeededPort| port.port == fact.port && port.holder == PortHolder::Free;
+        for port in needs.ports.iter_mut().filter(of_port) {
+            port.holder = PortHolder::Program(holder.clone());
+        }
+    }
+    let leftovers = match (whole, subject.world) {
+        (true, world) => leftovers(subject.env, paths, world.ok()).await?,
+        (false, _) => Leftovers::default(),
+    };
+    Ok(Facts { host, engine, leftovers, needs })
+}
+
+async fn engine_facts(world: &World) -> Result<EngineFacts> {
+    let info = world.engine.info().await?;
+    Ok(EngineFacts { info, socket: world.engine.socket().display().to_string() })
+}
+
+/// What belongs to nothing any more. Clusters on which a command works now are left out.
+async fn leftovers(env: &Env, paths: &Paths, world: Option<&World>) -> Result<Leftovers> {
+    let mut left = Leftovers::default();
+    if let Some(world) = world {
+        let labelled = world.engine.containers(&[labels::CLUSTER]).await?;
+        let with_containers: BTreeSet<String> =
+            labelled.iter().filter_map(|c| c.labels.get(labels::CLUSTER).cloned()).collect();
+        let with_state: BTreeSet<String> =
+            paths.clusters()?.iter().map(ToString::to_string).collect();
+        let idle = |name: &&String| {
+            let parsed = ClusterName::parse(name);
+            parsed.is_ok_and(|cluster| ClusterLock::holder(paths, &cluster).is_none())
+        };
+        let only_in = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
+            one.difference(other).filter(idle).cloned().collect()
+        };
+        left.without_containers = only_in(&with_state, &with_containers);
+        left.without_state = only_in(&with_containers, &with_state);
+    }
+    let shown = |path: &Path| path.display().to_string();
+    left.locks = lock::left(paths)?.iter().map(|path| shown(path)).collect();
+    left.service = service::left(env).as_deref().map(shown);
+    Ok(left)
+}
