@@ -24,7 +24,7 @@ pub use report::{Check, Report};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
-    /// NATS with JetStream. Ports: `client`. Credentials: `username`, `password`.
+    /// NATS with JetStream. Credentials: `username`, `password`.
     Nats,
 }
 
@@ -44,13 +44,6 @@ impl Driver {
         }
     }
 
-    /// Names of the ports without which it cannot start.
-    pub const fn ports(self) -> &'static [&'static str] {
-        match self {
-            Driver::Nats => &["client"],
-        }
-    }
-
     /// Names of the credentials without which it cannot start.
     pub const fn credentials(self) -> &'static [&'static str] {
         match self {
@@ -66,10 +59,10 @@ pub struct Target {
     pub component: String,
     /// Its namespace.
     pub namespace: String,
-    /// Host of the ports, from here: `127.0.0.1`.
+    /// Its host, from here: `127.0.0.1`.
     pub host: String,
-    /// Port name to host port.
-    pub ports: BTreeMap<String, u16>,
+    /// Its host port: the one that the component file names in `smoke.port`.
+    pub port: u16,
     /// The component's Secret, decoded.
     pub credentials: BTreeMap<String, String>,
     /// Unique to this run, letters and digits; part of every name that a driver makes.
@@ -82,7 +75,7 @@ impl fmt::Debug for Target {
             .field("component", &self.component)
             .field("namespace", &self.namespace)
             .field("host", &self.host)
-            .field("ports", &self.ports)
+            .field("port", &self.port)
             .field("credentials", &self.credentials.keys())
             .field("run_id", &self.run_id)
             .finish()
@@ -90,19 +83,19 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    fn port(&self, name: &str) -> Result<u16> {
-        self.ports.get(name).copied().ok_or_else(|| self.lacks("port", name))
+    /// `host:port`.
+    fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 
     fn credential(&self, name: &str) -> Result<&str> {
-        let found = self.credentials.get(name).ok_or_else(|| self.lacks("credential", name))?;
+        let found = self.credentials.get(name).ok_or_else(|| {
+            let what = format!("component {} cannot be checked", self.component);
+            Error::failed("smoke-target", what)
+                .because(format!("it has no credential named {name}"))
+                .hint(format!("name it in profiles/components/{}.yaml", self.component))
+        })?;
         Ok(found)
-    }
-
-    fn lacks(&self, what: &str, name: &str) -> Error {
-        Error::failed("smoke-target", format!("component {} cannot be checked", self.component))
-            .because(format!("it has no {what} named {name}"))
-            .hint(format!("name it in profiles/components/{}.yaml", self.component))
     }
 }
 
@@ -127,16 +120,13 @@ pub struct Surroundings<'a> {
 /// Runs every check of `driver`; a failed check is in the report, not an error.
 ///
 /// # Errors
-/// `smoke-target` if a port or credential that the driver needs is missing.
+/// `smoke-target` if a credential that the driver needs is missing.
 pub async fn run(
     driver: Driver,
     target: &Target,
     options: Options,
     surroundings: &Surroundings<'_>,
 ) -> Result<Report> {
-    for name in driver.ports() {
-        target.port(name)?;
-    }
     for name in driver.credentials() {
         target.credential(name)?;
     }
@@ -161,6 +151,8 @@ mod tests {
             assert_eq!(Driver::parse(driver.as_str()), Some(driver));
         }
         assert_eq!(Driver::parse("s4"), None);
+        let names: Vec<&str> = Driver::ALL.into_iter().map(Driver::as_str).collect();
+        assert_eq!(names, crate::spec::component_file::DRIVERS, "files may name exactly these");
     }
 
     #[test]
@@ -169,12 +161,13 @@ mod tests {
             component: "nats".into(),
             namespace: "messaging".into(),
             host: "127.0.0.1".into(),
-            ports: BTreeMap::new(),
+            port: 4222,
             credentials: BTreeMap::from([("password".into(), "geheim".into())]),
             run_id: "1".into(),
         };
         let text = format!("{target:?}");
         assert!(!text.contains("geheim") && text.contains("password"), "{text}");
-        assert!(target.port("client").unwrap_err().to_string().contains("no port named client"));
+        let missing = target.credential("user").unwrap_err().to_string();
+        assert!(missing.contains("no credential named user"), "{missing}");
     }
 }

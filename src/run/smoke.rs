@@ -6,7 +6,7 @@ use super::components::selector;
 use super::context::Context;
 use super::wait::Seen;
 use crate::smoke::{self, Driver, Options, Report, Surroundings, Target};
-use crate::spec::{Component, Port};
+use crate::spec::Component;
 use crate::{Error, Result};
 
 /// Proves a component with a real client from the host.
@@ -36,14 +36,15 @@ pub async fn run(
     let driver = Driver::parse(&spec.driver)
         .ok_or_else(|| Error::bug(format!("unknown smoke driver {}", spec.driver)))?;
     let reservation = context.reservation()?;
-    let ports = component.definition.ports.iter();
-    let host_port =
-        |port: &Port| Some((port.name.clone(), *reservation.ports.get(&port.catalogue)?));
+    let port = component.definition.ports.iter().find(|port| port.name == spec.port);
+    let port = port.and_then(|port| reservation.ports.get(&port.catalogue)).ok_or_else(|| {
+        Error::bug(format!("no host port for port {} of {}", spec.port, component.name))
+    })?;
     let target = Target {
         component: component.name.to_string(),
         namespace: component.namespace.clone(),
         host: "127.0.0.1".to_owned(),
-        ports: ports.filter_map(host_port).collect(),
+        port: *port,
         credentials: super::components::credentials(context, component)?,
         run_id: run_id(),
     };

@@ -49,7 +49,7 @@ pub(super) async fn run(
     let session = Session {
         target,
         door: Door {
-            address: format!("{}:{}", target.host, target.port("client")?),
+            address: target.address(),
             component: &target.component,
         },
         subject: format!("pipe.smoke.{}", target.run_id),

@@ -19,7 +19,7 @@ async fn check(lie: Lie, restart: bool) -> Report {
         component: "nats".into(),
         namespace: "messaging".into(),
         host: "127.0.0.1".into(),
-        ports: BTreeMap::from([("client".into(), server.port())]),
+        port: server.port(),
         credentials: BTreeMap::from([
             ("username".into(), "pipe".into()),
             ("password".into(), PASSWORD.into()),

@@ -106,7 +106,7 @@ async fn check(component: &str, password: &str, loses_data: bool) -> Report {
         component: component.into(),
         namespace: "messaging".into(),
         host: "127.0.0.1".into(),
-        ports: BTreeMap::from([("client".into(), server.port)]),
+        port: server.port,
         credentials: BTreeMap::from([
             ("username".into(), "pipe".into()),
             ("password".into(), password.into()),
