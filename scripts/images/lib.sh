@@ -26,10 +26,10 @@ mkdir -p "$ARTEFACTS" "$LOGS" "$WORK" "$ENTRIES" "$CACHE/tools"
 
 recipe_exists() { [ -f "$IMAGES_DIR/recipes/$1.sh" ]; }
 
-# recipe_get NAME VARIABLE: one field of a recipe (needs, inputs, upstream, version, minutes).
+# recipe_get NAME VARIABLE: one field of a recipe (needs, inputs, upstream, version, standin, minutes).
 recipe_get() (
   # shellcheck disable=SC2034
-  needs='' inputs='' upstream='' digest='' version='' minutes=1
+  needs='' inputs='' upstream='' digest='' version='' standin='' minutes=1
   # shellcheck disable=SC1090
   . "$IMAGES_DIR/recipes/$1.sh"
   printf '%s\n' "${!2}"
@@ -104,7 +104,7 @@ image_local() { # NAME: the tag it has in the engine
 
 # install_image NAME: in the engine and in built.json; loaded from the archive where the engine lacks it.
 install_image() {
-  local name=$1 tag old size
+  local name=$1 tag old size class='"built"' standin
   tag=$(image_local "$name")
   if ! engine image exists "$tag"; then
     make_artefact "$name"
@@ -121,8 +121,10 @@ install_image() {
   fi
   size=$(engine image inspect --format '{{.Size}}' "$tag")
   recipe_hash "$name"
-  printf '{"upstream":"%s","local":"%s","recipe":"%s","version":"%s","class":"built","size":%s}\n' \
-    "$(recipe_get "$name" upstream)" "$tag" "$HASH" "$(recipe_get "$name" version)" "$size" >"$ENTRIES/$name.new"
+  standin=$(recipe_get "$name" standin)
+  if [ -n "$standin" ]; then class="\"stand-in\",\"instead\":\"$standin\""; fi
+  printf '{"upstream":"%s","local":"%s","recipe":"%s","version":"%s","class":%s,"size":%s}\n' \
+    "$(recipe_get "$name" upstream)" "$tag" "$HASH" "$(recipe_get "$name" version)" "$class" "$size" >"$ENTRIES/$name.new"
   mv "$ENTRIES/$name.new" "$ENTRIES/$name"
   write_built_json
   say "$name: $tag, $((size / 1000000)) MB"
