@@ -21,6 +21,7 @@ use crate::spec::ComponentName;
 use crate::state::journal::{Entry, Journal, RunOutcome};
 use crate::{Error, Kind, Result};
 
+mod buckets;
 pub mod components;
 pub mod configure;
 pub mod context;
@@ -39,6 +40,7 @@ pub mod reserve;
 pub mod settings;
 pub mod smoke;
 pub mod status;
+pub mod summary;
 pub mod teardown;
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,12 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
+mod clickhouse;
+mod door;
 mod nats;
 mod recorder;
 mod report;
+mod s3;
 
 pub use recorder::Recorder;
 pub use report::{Check, Report};
@@ -24,13 +27,17 @@ pub use report::{Check, Report};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
+    /// ClickHouse over HTTP. Credentials: `username`, `password`.
+    ClickHouse,
     /// NATS with JetStream. Credentials: `username`, `password`.
     Nats,
+    /// An S3 store. Credentials: `accessKey`, `secretKey`.
+    S3,
 }
 
 impl Driver {
     /// All drivers, in the order in which help lists them.
-    pub const ALL: [Driver; 1] = [Driver::Nats];
+    pub const ALL: [Driver; 3] = [Driver::ClickHouse, Driver::Nats, Driver::S3];
 
     /// The driver called `name`; `None` if there is none.
     pub fn parse(name: &str) -> Option<Driver> {
@@ -40,14 +47,17 @@ impl Driver {
     /// Its name in files.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Driver::ClickHouse => "clickhouse",
             Driver::Nats => "nats",
+            Driver::S3 => "s3",
         }
     }
 
     /// Names of the credentials without which it cannot start.
     pub const fn credentials(self) -> &'static [&'static str] {
         match self {
-            Driver::Nats => &["username", "password"],
+            Driver::ClickHouse | Driver::Nats => &["username", "password"],
+            Driver::S3 => &["accessKey", "secretKey"],
         }
     }
 }
@@ -65,6 +75,12 @@ pub struct Target {
     pub port: u16,
     /// The component's Secret, decoded.
     pub credentials: BTreeMap<String, String>,
+    /// Buckets that the profile names; they must be there.
+    pub buckets: Vec<String>,
+    /// The least version of each release line that has no known hole.
+    pub floor: Vec<String>,
+    /// What stands in for the component's product, where another one does.
+    pub stand_in: Option<String>,
     /// Unique to this run, letters and digits; part of every name that a driver makes.
     pub run_id: String,
 }
@@ -76,6 +92,7 @@ impl fmt::Debug for Target {
             .field("namespace", &self.namespace)
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("buckets", &self.buckets)
             .field("credentials", &self.credentials.keys())
             .field("run_id", &self.run_id)
             .finish()
@@ -132,7 +149,9 @@ pub async fn run(
     }
     let mut recorder = Recorder::new(options.within);
     match driver {
+        Driver::ClickHouse => clickhouse::run(target, options, surroundings, &mut recorder).await?,
         Driver::Nats => nats::run(target, options, surroundings, &mut recorder).await?,
+        Driver::S3 => s3::run(target, options, surroundings, &mut recorder).await?,
     }
     let mut report = recorder.into_report(driver, target);
     if !report.passed {
@@ -162,6 +181,9 @@ mod tests {
             namespace: "messaging".into(),
             host: "127.0.0.1".into(),
             port: 4222,
+            buckets: Vec::new(),
+            floor: Vec::new(),
+            stand_in: None,
             credentials: BTreeMap::from([("password".into(), "geheim".into())]),
             run_id: "1".into(),
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod bucket;
 mod cidr;
 pub mod cluster_file;
 pub mod component_file;
@@ -34,6 +35,7 @@ pub mod template;
 mod values;
 pub mod yaml;
 
+pub use bucket::BucketName;
 pub use load::load;
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
 
@@ -281,8 +283,20 @@ pub struct Profile {
     pub name: ProfileName,
     /// Generated or documented development credentials.
     pub credentials: Credentials,
+    /// Whether another product may stand in for an image that cannot be had.
+    pub stand_ins: StandIns,
     /// Components after the ones they need.
     pub components: Vec<Component>,
+}
+
+/// Whether another product may stand in for an image that cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StandIns {
+    /// No: what runs is what the files name.
+    Refuse,
+    /// Yes, named as such wherever it shows.
+    Allow,
 }
 
 /// Where credentials come from.
@@ -308,6 +322,12 @@ pub struct Component {
     pub values: serde_json::Value,
     /// What to do where an image cannot be had.
     pub when_unavailable: WhenUnavailable,
+    /// Buckets that must be there, of a component that is an S3 store.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketName>,
+    /// What stands in for one of its images, as found on this host; never in a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<String>,
     /// `profiles/components/<name>.yaml`.
     pub definition: Definition,
 }
@@ -343,6 +363,9 @@ pub struct Definition {
     pub values: serde_json::Value,
     /// Chart values for each size, merged over [`Definition::values`].
     pub sizes: BTreeMap<String, serde_json::Value>,
+    /// Chart values where a stand-in runs, merged over all others.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub stand_in: serde_json::Value,
     /// When the component counts as ready; all must hold.
     pub ready: Vec<Gate>,
     /// How it is proven.
@@ -414,4 +437,7 @@ pub struct SmokeSpec {
     pub port: String,
     /// Deadline for the whole check.
     pub within: Duration,
+    /// The least version of each release line that has no known hole; empty: any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub floor: Vec<String>,
 }

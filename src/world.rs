@@ -22,6 +22,7 @@ pub mod http;
 pub mod kube;
 pub mod network;
 pub mod process;
+pub mod s3;
 pub mod service;
 pub mod socket;
 pub mod tool;

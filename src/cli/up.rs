@@ -107,15 +107,7 @@ fn summary(app: &App, up: &Up) -> Result<()> {
     let changed = if up.steps.is_empty() { "already as specified" } else { "up" };
     app.say(&format!("cluster {} is {changed} (context {})", up.cluster, up.context))?;
     for component in &up.components {
-        let addresses: Vec<String> =
-            component.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
-        if component.skipped.is_none() {
-            app.say(&format!("{} is ready: {}", component.name, addresses.join(", ")))?;
-        }
-    }
-    for skipped in up.components.iter().filter(|component| component.skipped.is_some()) {
-        let why = skipped.skipped.as_deref().unwrap_or_default();
-        app.say(&format!("{} is NOT ready, it was skipped: {why}", skipped.name))?;
+        app.say(&component.to_string())?;
     }
     app.say(&format!("connect: eval \"$(pipe env {0})\"; remove: pipe teardown {0}", up.cluster))
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
-use crate::spec::{Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
+use crate::spec::{BucketName, Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
 
 /// A port of a node published on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -210,6 +210,11 @@ pub enum Action {
         /// The component.
         component: Box<Component>,
     },
+    /// Make the buckets that the profile names, where they are not there.
+    MakeBuckets {
+        /// The component.
+        component: Box<Component>,
+    },
     /// Prove a component with a real client.
     Smoke {
         /// The component.
@@ -244,6 +249,7 @@ impl Action {
             Action::Prepare { component }
             | Action::InstallRelease { component, .. }
             | Action::AwaitComponent { component }
+            | Action::MakeBuckets { component }
             | Action::Smoke { component } => Some(&component.name),
             _ => None,
         }
@@ -286,6 +292,10 @@ impl Action {
             }
             Action::AwaitComponent { component } => {
                 format!("wait for {} to be ready", component.name)
+            }
+            Action::MakeBuckets { component } => {
+                let names: Vec<&str> = component.buckets.iter().map(BucketName::as_str).collect();
+                format!("make buckets {} in {}", names.join(", "), component.name)
             }
             Action::Smoke { component } => format!("prove {} with a real client", component.name),
             Action::UninstallRelease { release, .. } => format!("uninstall {release}"),

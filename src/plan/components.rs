@@ -45,6 +45,7 @@ fn add_one(
     let prepare = format!("prepare/{name}");
     let install = format!("install/{name}");
     let ready = format!("serve/{name}");
+    let buckets = format!("buckets/{name}");
     if !prepared || !current {
         let action = Action::Prepare { component: Box::new(component.clone()) };
         plan.add(&prepare, Phase::Component, ["kubeconfig"], action);
@@ -74,6 +75,11 @@ fn add_one(
         plan.add(&ready, Phase::Component, needs.chain(["proxy"]), action);
         changed.insert(name.to_owned());
     }
+    if !component.buckets.is_empty() && (!current || !live.buckets.contains(&component.name)) {
+        let action = Action::MakeBuckets { component: Box::new(component.clone()) };
+        plan.add(&buckets, Phase::Component, [ready.as_str(), "proxy"], action);
+        changed.insert(name.to_owned());
+    }
     let wanted = match input.options.smoke {
         SmokeWhen::Changed => changed.contains(name),
         SmokeWhen::Always => true,
@@ -84,7 +90,7 @@ fn add_one(
         plan.add(
             format!("smoke/{name}"),
             Phase::Smoke,
-            [ready.as_str(), "proxy", "dns-ready"],
+            [ready.as_str(), buckets.as_str(), "proxy", "dns-ready"],
             action,
         );
     }
@@ -106,12 +112,14 @@ fn add_images(
             loads.push(load);
             continue;
         }
+        let facts = input.observed.images.get(image.as_str());
+        let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
+        // The same name may hold a stand-in in a node and the real one in the engine, or the reverse.
+        let holds = |images: &BTreeSet<String>| {
+            images.contains(image.tagged()) && images.contains(&image.stand_in_mark()) == stands_in
+        };
         let lacks = |host: &&crate::spec::Node| {
-            fresh.contains(&host.host)
-                || !live
-                    .node_images
-                    .get(&host.host)
-                    .is_some_and(|images| images.contains(image.tagged()))
+            fresh.contains(&host.host) || !live.node_images.get(&host.host).is_some_and(holds)
         };
         let hosts: Vec<String> =
             input.spec.cluster.nodes.iter().filter(lacks).map(|node| node.host.clone()).collect();

@@ -69,6 +69,9 @@ pub struct ImageFacts {
     pub id: String,
     /// Built from source by us, not pulled.
     pub built: bool,
+    /// What stands in for the named product, where it is not that product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<String>,
 }
 
 /// What the API server and the running nodes say.
@@ -92,6 +95,8 @@ pub struct Live {
     pub dns: bool,
     /// Components whose Secret is there.
     pub secrets: BTreeSet<ComponentName>,
+    /// Components whose buckets are all there.
+    pub buckets: BTreeSet<ComponentName>,
 }
 
 /// A Kubernetes node.

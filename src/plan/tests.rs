@@ -52,8 +52,12 @@ impl World {
         let components = spec.profile.components.iter();
         let images = components.flat_map(|component| component.definition.images.clone());
         for image in images.chain([node_image.clone()]) {
-            let facts =
-                ImageFacts { reference: image.to_string(), id: "1".to_owned(), built: false };
+            let facts = ImageFacts {
+                reference: image.to_string(),
+                id: "1".to_owned(),
+                built: false,
+                stand_in: None,
+            };
             observed.images.insert(image.to_string(), facts);
         }
         let charts = BTreeMap::from([("nats".to_owned(), "d1".to_owned())]);
@@ -119,6 +123,7 @@ impl World {
             live.releases.insert(component.name.to_string(), facts);
             live.ready.insert(component.name.clone());
             live.secrets.insert(component.name.clone());
+            live.buckets.insert(component.name.clone());
         }
         self.observed.live = Some(live);
         self.observed.kubeconfig = true;
@@ -247,7 +252,69 @@ fn a_component_that_left_the_profile_is_named_and_pruned_when_asked() {
     assert!(world.plan().is_empty());
     assert!(world.plan().notes[0].contains("--prune"), "{:?}", world.plan().notes);
     world.options.prune = true;
-    assert_eq!(ids(&world.plan()), ["uninstall/nats"]);
+    let gone = ["uninstall/clickhouse", "uninstall/minio", "uninstall/nats"];
+    assert_eq!(ids(&world.plan()), gone);
+}
+
+#[test]
+fn components_that_do_not_need_each_other_are_installed_side_by_side() {
+    let plan = World::new("single", NetworkMode::Static).plan();
+    for one in ["nats", "clickhouse", "minio"] {
+        for other in ["nats", "clickhouse", "minio"].iter().filter(|other| **other != one) {
+            let mut open = vec![format!("smoke/{one}")];
+            while let Some(id) = open.pop() {
+                assert!(!id.ends_with(&format!("/{other}")), "{one} waits for {id}");
+                open.extend(plan.step(&id).into_iter().flat_map(|step| step.needs.clone()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_bucket_is_made_and_the_store_proven_again() {
+    let mut world = World::new("single", NetworkMode::Static).after();
+    world.live().buckets.clear();
+    assert_eq!(ids(&world.plan()), ["buckets/minio", "smoke/minio"]);
+    for component in &mut world.spec.profile.components {
+        component.buckets.clear();
+    }
+    assert!(world.plan().is_empty(), "a bucket that is no longer named stays, unasked");
+}
+
+#[test]
+fn the_real_image_replaces_a_stand_in_in_nodes_and_the_reverse() {
+    let image = ImageName::parse("docker.io/clickhouse/clickhouse-server:26.8.36.3").unwrap();
+    let changed = ["load/clickhouse-server-26.8.36.3", "prepare/clickhouse", "helm"];
+    let changed = changed.into_iter().chain(["install/clickhouse", "serve/clickhouse"]);
+    let changed: Vec<&str> = changed.chain(["smoke/clickhouse"]).collect();
+    let index = |world: &World| {
+        let components = &world.spec.profile.components;
+        components.iter().position(|c| c.name.as_str() == "clickhouse").unwrap()
+    };
+
+    let mut world = World::new("single", NetworkMode::Static).after();
+    let at = index(&world);
+    let what = Some("18 instead of 26".to_owned());
+    world.observed.images.get_mut(image.as_str()).unwrap().stand_in.clone_from(&what);
+    world.spec.profile.components[at].stand_in = what;
+    let plan = world.plan();
+    assert_eq!(ids(&plan), changed);
+    let Some(Action::InstallRelease { component, .. }) =
+        plan.step("install/clickhouse").map(|step| &step.action)
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!(component.chart_values()["legacyConfiguration"], true);
+
+    let mut world = world.after();
+    for images in world.live().node_images.values_mut() {
+        images.insert(image.stand_in_mark());
+    }
+    assert!(world.plan().is_empty(), "{}", world.plan().to_text());
+
+    world.observed.images.get_mut(image.as_str()).unwrap().stand_in = None;
+    world.spec.profile.components[at].stand_in = None;
+    assert_eq!(ids(&world.plan()), changed);
 }
 
 #[test]
@@ -304,7 +371,7 @@ fn versions_are_compared_with_what_runs() {
     world.node_image = ImageName::parse("docker.io/kindest/node:v1.34.0").unwrap();
     world.observed.images.insert(
         world.node_image.to_string(),
-        ImageFacts { reference: "x".to_owned(), id: "1".to_owned(), built: false },
+        ImageFacts { reference: "x".to_owned(), id: "1".to_owned(), built: false, stand_in: None },
     );
     assert!(ids(&world.plan()).contains(&"join/gpu"));
 }

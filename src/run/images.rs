@@ -8,6 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::context::Context;
 use crate::report::Event;
 use crate::spec::ImageName;
+use crate::world::built::BuiltImage;
 use crate::world::engine::{Engine, Exec, PullProgress, Stdin};
 use crate::{Error, Result};
 
@@ -27,7 +28,32 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
         pulled = fetch(&context.world.engine, image, progress) => pulled,
         () = context.stop.cancelled() => return Err(Error::interrupted()),
     };
-    pulled.map_err(|error| unavailable(image, &error))
+    pulled.map_err(|error| {
+        let error = unavailable(image, &error);
+        let built = context.world.built.find(image.tagged());
+        match built.and_then(BuiltImage::stand_in) {
+            Some(what) => error.because(format!("{what}, is there, but this profile refuses it")).hint(
+                "to try things out, use a profile that has images: {standIns: allow}, as quickstart has",
+            ),
+            None => error,
+        }
+    })
+}
+
+/// Leaves in a node whether what it now has under a name is a stand-in.
+async fn mark(context: &Context, image: &ImageName, host: &str, stands_in: bool) -> Result<()> {
+    let engine = &context.world.engine;
+    let mark = image.stand_in_mark();
+    let marked = context.observed.live.as_ref().and_then(|live| live.node_images.get(host));
+    let marked = marked.is_some_and(|images| images.contains(&mark));
+    let ctr = ["ctr", "--namespace=k8s.io", "images"];
+    let command = match (stands_in, marked) {
+        (true, _) => [&ctr[..], &["tag", "--force", image.tagged(), &mark]].concat(),
+        (false, true) => [&ctr[..], &["remove", &mark]].concat(),
+        (false, false) => return Ok(()),
+    };
+    engine.exec(host, Exec::new(command)).await?.checked()?;
+    Ok(())
 }
 
 /// Pulls an image by its digest where one is known, and gives it the name that pods and nodes use.
@@ -59,11 +85,9 @@ pub(super) async fn load(
     image: &ImageName,
     hosts: &[String],
 ) -> Result<()> {
-    let reference = context
-        .observed
-        .images
-        .get(image.as_str())
-        .map_or(image.tagged(), |facts| facts.reference.as_str());
+    let facts = context.observed.images.get(image.as_str());
+    let reference = facts.map_or(image.tagged(), |facts| facts.reference.as_str());
+    let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
     for (index, host) in hosts.iter().enumerate() {
         context.events.progress(id, format!("{host} ({} of {})", index + 1, hosts.len()));
         let loaded = tokio::select! {
@@ -71,6 +95,7 @@ pub(super) async fn load(
             () = context.stop.cancelled() => return Err(Error::interrupted()),
         };
         loaded?;
+        mark(context, image, host, stands_in).await?;
     }
     Ok(())
 }

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 
+use crate::plan::Reservation;
 use crate::plan::observed::{
     ImageFacts, Live, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
 };
 use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE};
 use crate::provider::labels;
-use crate::spec::{ClusterName, ImageName, Spec};
+use crate::spec::{ClusterName, Component, ImageName, Spec, StandIns};
+use crate::state::credentials::Credentials;
 use crate::state::paths::{ClusterFolder, Paths};
-use crate::state::version;
+use crate::state::{reservation, version};
 use crate::world::World;
+use crate::world::built::BuiltImage;
 use crate::world::engine::{ContainerLine, Exec, ImageInfo, State};
 use crate::world::kube::Kube;
 use crate::{Error, Result};
@@ -41,14 +44,17 @@ pub async fn observe(
         let components = spec.profile.components.iter();
         let images = components.flat_map(|component| component.definition.images.iter());
         for image in images.chain(node_image) {
-            if let Some(facts) = image_facts(world, image).await? {
+            let facts = image_facts(world, image).await?;
+            if let Some(facts) = facts.filter(|facts| is_permitted(facts, spec)) {
                 observed.images.insert(image.to_string(), facts);
             }
         }
         let control = observed.nodes.values().filter(|node| node.control_plane);
         let running = control.clone().all(|node| node.stage == NodeStage::Running);
         if running && control.count() > 0 && observed.kubeconfig {
-            observed.live = live(world, spec, &state, &observed.nodes).await;
+            let reservation = reservation::load(paths, cluster)?;
+            let all = Surveyed { spec, state: &state, reservation: reservation.as_ref() };
+            observed.live = live(world, &all, &observed.nodes).await;
         }
     }
     Ok(observed)
@@ -150,25 +156,58 @@ pub(super) async fn find_image(
     world: &World,
     image: &ImageName,
 ) -> Result<Option<(ImageFacts, ImageInfo)>> {
-    let facts = |reference: &str, info: ImageInfo, built| {
+    let facts = |reference: &str, info: ImageInfo, built: Option<&BuiltImage>| {
         let reference = reference.to_owned();
-        (ImageFacts { reference, id: info.id.clone(), built }, info)
+        let stand_in = built.and_then(BuiltImage::stand_in).map(str::to_owned);
+        let built = built.is_some() && stand_in.is_none();
+        (ImageFacts { reference, id: info.id.clone(), built, stand_in }, info)
     };
     if let Some(found) = world.engine.image(image.tagged()).await? {
-        return Ok(Some(facts(image.tagged(), found, false)));
+        return Ok(Some(facts(image.tagged(), found, None)));
     }
     let Some(built) = world.built.find(image.tagged()) else { return Ok(None) };
     let found = world.engine.image(&built.local).await?;
-    Ok(found.map(|found| facts(&built.local, found, true)))
+    Ok(found.map(|found| facts(&built.local, found, Some(built))))
+}
+
+/// Whether the profile takes what the engine has: the named product, or a stand-in where it says so.
+pub(super) fn is_permitted(facts: &ImageFacts, spec: &Spec) -> bool {
+    facts.stand_in.is_none() || spec.profile.stand_ins == StandIns::Allow
+}
+
+/// What stands in for one of a component's images in the nodes that run; they know, whatever the
+/// engine has got since.
+pub(super) async fn stand_in(world: &World, spec: &Spec, component: &Component) -> Option<String> {
+    let hosts = spec.cluster.nodes.iter().map(|node| node_images(world, &node.host));
+    let held: BTreeSet<String> = join_all(hosts).await.into_iter().flatten().collect();
+    component.definition.images.iter().find_map(|image| stand_in_among(world, image, &held))
+}
+
+/// The same for one image, among names of images in nodes.
+pub(super) fn stand_in_among(
+    world: &World,
+    image: &ImageName,
+    held: &BTreeSet<String>,
+) -> Option<String> {
+    let built = world.built.find(image.tagged());
+    let what = built.and_then(BuiltImage::stand_in).unwrap_or("another product");
+    held.contains(&image.stand_in_mark()).then(|| what.to_owned())
+}
+
+/// What is looked for in a cluster, and how its services are reached.
+struct Surveyed<'a> {
+    spec: &'a Spec,
+    state: &'a ClusterFolder,
+    reservation: Option<&'a Reservation>,
 }
 
 /// What the API server says; `None` when it does not answer.
 async fn live(
     world: &World,
-    spec: &Spec,
-    state: &ClusterFolder,
+    surveyed: &Surveyed<'_>,
     nodes: &BTreeMap<String, NodeFacts>,
 ) -> Option<Live> {
+    let Surveyed { spec, state, reservation } = *surveyed;
     let kube = Kube::from_kubeconfig(&state.kubeconfig()).await.ok()?;
     kube.readyz().await.ok()?;
     let mut live = Live::default();
@@ -185,6 +224,12 @@ async fn live(
     for component in &spec.profile.components {
         if super::components::ready_now(&kube, component).await {
             live.ready.insert(component.name.clone());
+            if let (false, Some(reservation)) = (component.buckets.is_empty(), reservation)
+                && super::buckets::all_there(component, reservation, &stored(state, component))
+                    .await
+            {
+                live.buckets.insert(component.name.clone());
+            }
         }
         let secret = component.definition.credentials.as_ref();
         let has_secret = match secret {
@@ -203,6 +248,13 @@ async fn live(
     let images = join_all(hosts.iter().map(|host| node_images(world, host))).await;
     live.node_images = hosts.into_iter().zip(images).collect();
     Some(live)
+}
+
+/// A component's credentials as they were made; none where they cannot be read.
+fn stored(state: &ClusterFolder, component: &Component) -> BTreeMap<String, String> {
+    let store = Credentials::load(state).ok();
+    let values = store.and_then(|store| store.get(&component.name).cloned()).unwrap_or_default();
+    values.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// Releases that carry our hash; the API server has them, no helm is needed to look.

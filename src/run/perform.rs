@@ -4,7 +4,7 @@ use super::Perform;
 use super::context::Context;
 use std::path::PathBuf;
 
-use super::{components, evidence, images, nodes, platform, removal, smoke};
+use super::{buckets, components, evidence, images, nodes, platform, removal, smoke};
 use crate::plan::{Action, Step};
 use crate::{Error, Result};
 
@@ -48,6 +48,7 @@ impl Perform for Context {
             Action::AwaitComponent { component } => {
                 components::await_ready(self, id, component).await
             }
+            Action::MakeBuckets { component } => buckets::make(self, id, component).await,
             Action::Smoke { component } => smoke::prove(self, id, component).await,
             Action::UninstallRelease { release, namespace, delete_data } => {
                 components::uninstall(self, release, namespace, *delete_data).await

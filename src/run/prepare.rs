@@ -1,14 +1,16 @@
 //! What files alone cannot say, decided before a plan: the network mode, what can be had, addresses
 //! and ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::shared_lock;
 use super::up::{Environment, Request};
 use super::{images, observe, reserve};
 use crate::plan::Reservation;
 use crate::provider::{kind, labels};
-use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, WhenUnavailable};
+use crate::spec::{
+    ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
+};
 use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
@@ -19,6 +21,8 @@ pub struct Prepared {
     pub spec: Spec,
     /// Left out, and why.
     pub skipped: Vec<(Component, String)>,
+    /// Components whose images were all built from source here.
+    pub built: BTreeSet<ComponentName>,
     /// Addresses and ports.
     pub reservation: Reservation,
     /// Upstream name of the node image.
@@ -50,6 +54,7 @@ pub(super) async fn prepare(
         spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
     }
     let skipped = skip_unavailable(environment, world, &mut spec, write).await?;
+    let built = find_origins(world, &mut spec).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
         let lock = shared_lock(paths, "pipe up", cancel, events).await?;
@@ -66,7 +71,7 @@ pub(super) async fn prepare(
         charts.insert(chart.clone(), digest);
     }
     let reservation = reserved.reservation;
-    Ok((Prepared { spec, skipped, reservation, node_image, charts }, reserved.notes))
+    Ok((Prepared { spec, skipped, built, reservation, node_image, charts }, reserved.notes))
 }
 
 /// `auto`: what an existing cluster has, else `bundled` where the image brings a CNI manifest.
@@ -93,6 +98,30 @@ async fn network_mode(
     }
 }
 
+/// Finds which components were built here, and notes of each what stands in for one of its images.
+async fn find_origins(world: &World, spec: &mut Spec) -> Result<BTreeSet<ComponentName>> {
+    let mut built = BTreeSet::new();
+    let mut stand_ins = BTreeMap::new();
+    for component in &spec.profile.components {
+        let mut all_built = !component.definition.images.is_empty();
+        for image in &component.definition.images {
+            let facts = observe::image_facts(world, image).await?;
+            let facts = facts.filter(|facts| observe::is_permitted(facts, spec));
+            all_built &= facts.as_ref().is_some_and(|facts| facts.built);
+            if let Some(what) = facts.and_then(|facts| facts.stand_in) {
+                stand_ins.insert(component.name.clone(), what);
+            }
+        }
+        if all_built {
+            built.insert(component.name.clone());
+        }
+    }
+    for component in &mut spec.profile.components {
+        component.stand_in = stand_ins.remove(&component.name);
+    }
+    Ok(built)
+}
+
 /// Takes components out whose image cannot be had and whose profile says `skip`.
 async fn skip_unavailable(
     environment: &Environment<'_>,
@@ -106,7 +135,8 @@ async fn skip_unavailable(
         let mut missing = None;
         if component.when_unavailable == WhenUnavailable::Skip && fetch {
             for image in &component.definition.images {
-                if observe::image_facts(world, image).await?.is_none() {
+                let facts = observe::image_facts(world, image).await?;
+                if !facts.is_some_and(|facts| observe::is_permitted(&facts, spec)) {
                     environment.events.info(format!("looking for {image}"));
                     let pulled = tokio::select! {
                         pulled = images::fetch(&world.engine, image, |_| {}) => pulled,

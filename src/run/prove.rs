@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Connections, Context, KubeconfigChoice};
+use super::observe;
 use super::status::{no_cluster, spec_of};
 use super::up::Environment;
 use crate::plan::Observed;
@@ -47,7 +48,8 @@ pub async fn prove(
         connections: Connections::default(),
     };
     let mut reports = Vec::new();
-    for component in chosen {
+    for mut component in chosen {
+        component.stand_in = observe::stand_in(&context.world, &spec, &component).await;
         let id = format!("smoke/{}", component.name);
         reports.push(super::smoke::run(&context, &id, &component, restart).await?);
     }

@@ -45,6 +45,9 @@ pub async fn run(
         namespace: component.namespace.clone(),
         host: "127.0.0.1".to_owned(),
         port: *port,
+        buckets: component.buckets.iter().map(ToString::to_string).collect(),
+        floor: spec.floor.clone(),
+        stand_in: component.stand_in.clone(),
         credentials: super::components::credentials(context, component)?,
         run_id: run_id(),
     };

@@ -1,5 +1,6 @@
 //! `status` and `list`: what is there, re-read; the receipt only says what was last done.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -117,6 +118,20 @@ pub struct ImageLine {
     pub name: String,
     /// Built from source by us, not pulled.
     pub built: bool,
+    /// What stands in for it, where another product does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<String>,
+}
+
+impl ImageLine {
+    /// Where it is from, in brackets behind its name; nothing where it was pulled.
+    fn origin(&self) -> String {
+        match &self.stand_in {
+            Some(what) => format!(" (stand-in: {what})"),
+            None if self.built => " (built from source)".to_owned(),
+            None => String::new(),
+        }
+    }
 }
 
 /// One node.
@@ -195,10 +210,17 @@ pub async fn status(
         let address = reservation.nodes.get(&node.host).map(|node| node.address.to_string());
         node_line(node, &observed, address)
     });
+    let held: BTreeSet<String> = observed
+        .live
+        .iter()
+        .flat_map(|live| live.node_images.values().flatten())
+        .cloned()
+        .collect();
     let components = spec.profile.components.iter().map(|component| {
         let images = component.definition.images.iter().map(|image| ImageLine {
             name: image.to_string(),
             built: observed.images.get(image.as_str()).is_some_and(|facts| facts.built),
+            stand_in: observe::stand_in_among(world, image, &held),
         });
         ComponentLine {
             name: component.name.to_string(),
@@ -220,6 +242,7 @@ pub async fn status(
             && !node_image.starts_with("localhost/"),
         node_image: ImageLine {
             built: node_image.starts_with("localhost/pipe/"),
+            stand_in: None,
             name: node_image,
         },
         nodes: nodes.collect(),
@@ -304,7 +327,6 @@ impl Status {
     /// For people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        let built = |image: &ImageLine| if image.built { " (built from source)" } else { "" };
         let policy = if self.network_policy { "enforced" } else { "not enforced" };
         let _ = writeln!(text, "cluster {}: {}", self.cluster, self.state);
         let _ = writeln!(text, "  provider   {} on {}", self.provider, self.engine);
@@ -312,7 +334,7 @@ impl Status {
         let _ = writeln!(text, "  api        {}", self.api.as_deref().unwrap_or("-"));
         let network = self.pod_network.as_str();
         let _ = writeln!(text, "  pods       {network} network, network policies {policy}");
-        let _ = writeln!(text, "  node image {}{}", self.node_image.name, built(&self.node_image));
+        let _ = writeln!(text, "  node image {}{}", self.node_image.name, self.node_image.origin());
         text.push('\n');
         let heading = [
             "NODE",
@@ -345,7 +367,7 @@ impl Status {
             Table::new(["COMPONENT", "NAMESPACE", "STATE", "IMAGE", "ON THIS HOST"]);
         for component in &self.components {
             let images: Vec<String> =
-                component.images.iter().map(|i| format!("{}{}", i.name, built(i))).collect();
+                component.images.iter().map(|i| format!("{}{}", i.name, i.origin())).collect();
             let endpoints: Vec<String> =
                 component.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
             components.row([

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Connections, Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
+use super::summary::{self, UpComponent};
 use super::{Finished, Runner, doctor, observe, teardown};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
@@ -79,17 +80,6 @@ pub struct Up {
     pub components: Vec<UpComponent>,
     /// Smoke checks of this run.
     pub smoke: Vec<crate::smoke::Report>,
-}
-
-/// One component at the end of `up`.
-#[derive(Debug, Serialize)]
-pub struct UpComponent {
-    /// Its name.
-    pub name: String,
-    /// Why it was left out; it is not ready then.
-    pub skipped: Option<String>,
-    /// Where the host reaches it.
-    pub endpoints: Vec<Endpoint>,
 }
 
 /// A port on the host.
@@ -268,22 +258,12 @@ fn outcome(
     smoke: Vec<crate::smoke::Report>,
 ) -> Up {
     let spec = &prepared.spec;
-    let ready = spec.profile.components.iter().map(|component| UpComponent {
-        name: component.name.to_string(),
-        skipped: None,
-        endpoints: endpoints(component, &prepared.reservation),
-    });
-    let skipped = prepared.skipped.iter().map(|(component, why)| UpComponent {
-        name: component.name.to_string(),
-        skipped: Some(why.clone()),
-        endpoints: Vec::new(),
-    });
     Up {
         cluster: spec.cluster.name.clone(),
         profile: spec.profile.name.to_string(),
         context: kind::context(spec.cluster.name.as_str()),
         kubeconfig: environment.paths.cluster(&spec.cluster.name).kubeconfig(),
-        components: ready.chain(skipped).collect(),
+        components: summary::components(prepared, &steps),
         steps,
         smoke,
     }

@@ -84,6 +84,7 @@ impl Recorder {
             component: target.component.clone(),
             driver,
             run_id: target.run_id.clone(),
+            stand_in: target.stand_in.clone(),
             // A driver that checked nothing has proven nothing.
             passed: !self.checks.is_empty() && self.checks.iter().all(|check| check.passed),
             seconds: self.started.elapsed().as_secs_f64(),

@@ -24,6 +24,7 @@ pub const KEYS: &[&str] = &[
     "credentials",
     "values",
     "sizes",
+    "standIn",
     "ready",
     "smoke",
     "env",
@@ -39,12 +40,11 @@ pub const CREDENTIAL_VALUE_KEYS: &[&str] = &["value", "generate", "fixed"];
 pub const GATE_KEYS: &[&str] = &["statefulSet", "deployment", "endpoints", "within"];
 
 /// Keys of `smoke`.
-pub const SMOKE_KEYS: &[&str] = &["driver", "port", "within"];
+pub const SMOKE_KEYS: &[&str] = &["driver", "port", "within", "floor"];
 
 /// Smoke drivers there are, and those that later versions bring.
-pub const DRIVERS: &[&str] = &["nats"];
-const DRIVERS_LATER: &[&str] =
-    &["s3", "clickhouse", "cql", "fdb", "sql", "redis", "http", "tcp", "exec"];
+pub const DRIVERS: &[&str] = &["clickhouse", "nats", "s3"];
+const DRIVERS_LATER: &[&str] = &["cql", "fdb", "sql", "redis", "http", "tcp", "exec"];
 
 /// Lengths of generated credentials.
 const GENERATE_LEAST: u64 = 12;
@@ -68,6 +68,7 @@ pub fn read(source: &SourceFile, problems: &Problems) -> Option<Definition> {
         needs: read_needs(&fields, name.as_ref()),
         values: read_values(&fields, &ports),
         sizes: read_sizes(&fields, &ports),
+        stand_in: read_stand_in(&fields, &ports),
         ready: read_gates(&fields),
         smoke: fields.optional("smoke").and_then(|c| read_smoke(c, &ports)),
         env: read_env(&fields, &ports, credentials.as_ref()),
@@ -229,6 +230,11 @@ fn read_sizes(fields: &Fields<'_>, ports: &[Port]) -> BTreeMap<String, serde_jso
     sizes
 }
 
+fn read_stand_in(fields: &Fields<'_>, ports: &[Port]) -> serde_json::Value {
+    let values = fields.optional("standIn").and_then(|c| c.values(&|text| node_port(text, ports)));
+    values.unwrap_or(serde_json::Value::Null)
+}
+
 fn read_gates(fields: &Fields<'_>) -> Vec<Gate> {
     fields.required("ready", "[{statefulSet: NAME, within: 3m}]");
     let mut gates = Vec::new();
@@ -271,7 +277,18 @@ fn read_smoke(cursor: Cursor<'_>, ports: &[Port]) -> Option<SmokeSpec> {
     });
     let within = fields.required("within", "90s");
     let within = within.and_then(|c| c.parsed(duration::parse, DEADLINE_REMEDY));
-    Some(SmokeSpec { driver: driver?.to_owned(), port: port?, within: within? })
+    let floor = items(&fields, "floor").filter_map(|c| c.parsed(version, "write 26.8.36.3"));
+    let floor = floor.collect();
+    Some(SmokeSpec { driver: driver?.to_owned(), port: port?, within: within?, floor })
+}
+
+/// Numbers with dots between.
+fn version(text: &str) -> Result<String, String> {
+    let number = |part: &str| part.parse::<u32>().is_ok();
+    match text.split('.').count() > 1 && text.split('.').all(number) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is no version")),
+    }
 }
 
 fn read_env(

@@ -11,8 +11,11 @@ static CLUSTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/clusters");
 static PROFILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
 
 /// The charts that we maintain. One by one, because fetched charts lie in the same folder.
-static CHARTS: &[(&str, Dir<'_>)] =
-    &[("nats", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/nats"))];
+static CHARTS: &[(&str, Dir<'_>)] = &[
+    ("clickhouse", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/clickhouse")),
+    ("minio", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/minio")),
+    ("nats", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/nats")),
+];
 
 /// The files of a folder, by name without ending.
 pub(super) fn files(folder: Folder) -> impl Iterator<Item = (&'static str, &'static [u8])> {

@@ -208,6 +208,11 @@ impl ImageName {
         self.tagged().rsplit_once(':').map_or("", |(_, tag)| tag)
     }
 
+    /// The name by which a node remembers that what it has under this name is a stand-in.
+    pub fn stand_in_mark(&self) -> String {
+        format!("localhost/pipe/stand-in/{}", self.tagged())
+    }
+
     /// Last part of the repository and the tag, short enough for a step name: `nats-2.15.2`.
     pub fn short(&self) -> String {
         let tagged = self.tagged();

@@ -1,7 +1,7 @@
 //! The well-known host ports. All are published when a cluster is made, so that a component added
 //! later needs no new node.
 
-use super::Port;
+use super::{Component, Port};
 
 /// One well-known port: on the host, and the NodePort behind it. All are TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -48,6 +48,15 @@ impl Port {
     /// The catalogue's entry; `None` only for a `Port` that did not come from a checked file.
     pub fn entry(&self) -> Option<&'static CataloguePort> {
         by_name(&self.catalogue)
+    }
+}
+
+impl Component {
+    /// The catalogue's name of the port by which the component is proven.
+    pub fn smoke_port(&self) -> Option<&str> {
+        let name = &self.definition.smoke.as_ref()?.port;
+        let port = self.definition.ports.iter().find(|port| port.name == *name)?;
+        Some(&port.catalogue)
     }
 }
 

@@ -6,18 +6,22 @@ use super::problem::{Problems, suggestion};
 use super::read::{self, Cursor, Fields};
 use super::source::{Folder, SourceFile, Sources};
 use super::{
-    Component, ComponentName, Credentials, Definition, Profile, ProfileName, WhenUnavailable,
-    component_file, load, name, order, yaml,
+    BucketName, Component, ComponentName, Credentials, Definition, Profile, ProfileName, StandIns,
+    WhenUnavailable, component_file, load, name, order, yaml,
 };
 
 /// Every key of a profile file.
 pub const KEYS: &[&str] = &["apiVersion", "kind", "name", "components", "images", "credentials"];
 
 /// Keys of `images`.
-pub const IMAGES_KEYS: &[&str] = &["policy"];
+pub const IMAGES_KEYS: &[&str] = &["policy", "standIns"];
 
 /// Keys of one component.
-pub const COMPONENT_KEYS: &[&str] = &["name", "namespace", "size", "values", "whenUnavailable"];
+pub const COMPONENT_KEYS: &[&str] =
+    &["name", "namespace", "size", "values", "buckets", "whenUnavailable"];
+
+/// The smoke driver of components that have buckets.
+const HAS_BUCKETS: &str = "s3";
 
 /// The size of a component where the profile names none.
 const DEFAULT_SIZE: &str = "single";
@@ -34,11 +38,15 @@ pub fn read(source: &SourceFile, sources: &Sources, problems: &Problems) -> Opti
     let fields = Cursor::new(&source.shown, problems, &part).fields(KEYS, &[])?;
     let name = read::header(&fields, "Profile", &source.name)
         .and_then(|c| c.parsed(ProfileName::parse, "use at most 63 of a-z, 0-9 and '-'"));
-    if let Some(images) = fields.optional("images").and_then(|c| c.fields(IMAGES_KEYS, &[]))
-        && let Some(policy) = images.optional("policy")
-    {
+    let images = fields.optional("images").and_then(|c| c.fields(IMAGES_KEYS, &[]));
+    if let Some(policy) = images.as_ref().and_then(|images| images.optional("policy")) {
         policy.choice(&[("off", ())], &["warn", "enforce"]);
     }
+    let stand_ins = images
+        .as_ref()
+        .and_then(|images| images.optional("standIns"))
+        .and_then(|c| c.choice(&[("refuse", StandIns::Refuse), ("allow", StandIns::Allow)], &[]));
+    let stand_ins = stand_ins.unwrap_or(StandIns::Refuse);
     let credentials = fields.optional("credentials").and_then(|c| {
         c.choice(&[("generated", Credentials::Generated), ("fixed", Credentials::Fixed)], &[])
     });
@@ -46,7 +54,7 @@ pub fn read(source: &SourceFile, sources: &Sources, problems: &Problems) -> Opti
     find_clashes(&entries);
     let components = in_order(entries);
     let credentials = credentials.unwrap_or(Credentials::Generated);
-    Some(Profile { name: name?, credentials, components })
+    Some(Profile { name: name?, credentials, stand_ins, components })
 }
 
 fn read_components<'a>(
@@ -78,6 +86,8 @@ fn read_components<'a>(
             namespace: namespace.unwrap_or_default(),
             values: values.unwrap_or_else(|| serde_json::json!({})),
             when_unavailable: when_unavailable.unwrap_or(WhenUnavailable::Fail),
+            buckets: read_buckets(&fields, &definition),
+            stand_in: None,
             name,
             definition,
         };
@@ -113,6 +123,26 @@ fn read_size(fields: &Fields<'_>, definition: &Definition) -> String {
         cursor.unwrap_or(fields.whole).problem(what, suggestion(size, &known));
     }
     size.to_owned()
+}
+
+/// The buckets, of a component that can have some.
+fn read_buckets(fields: &Fields<'_>, definition: &Definition) -> Vec<BucketName> {
+    let Some(cursor) = fields.optional("buckets") else { return Vec::new() };
+    if definition.smoke.as_ref().is_none_or(|smoke| smoke.driver != HAS_BUCKETS) {
+        let what = format!("{} is no S3 store, it has no buckets", definition.name);
+        cursor.problem(what, "leave buckets out here");
+    }
+    let mut buckets = Vec::new();
+    for item in cursor.items().into_iter().flatten() {
+        let remedy = "use 3 to 63 of a-z, 0-9, '-' and '.'";
+        let Some(bucket) = item.parsed(BucketName::parse, remedy) else { continue };
+        if buckets.contains(&bucket) {
+            item.problem(format!("the bucket {bucket} stands twice"), "keep one of them");
+            continue;
+        }
+        buckets.push(bucket);
+    }
+    buckets
 }
 
 /// Reads the component's own file; an unknown one is noted where the profile names it.

@@ -35,11 +35,32 @@ pub struct BuiltImage {
     pub recipe: String,
     /// Version of the product inside.
     pub version: String,
-    /// `built`, or `stand-in` for another product in its place.
-    pub class: String,
+    /// Whether it is the named product.
+    pub class: Class,
+    /// Of a stand-in, for people: what it is, and instead of what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
     /// Bytes, unpacked.
     #[serde(default)]
     pub size: u64,
+}
+
+/// What an image that was built here is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The named product, from its source.
+    Built,
+    /// Another product, or a version far from it, in its place.
+    StandIn,
+}
+
+impl BuiltImage {
+    /// What stands in for the named product; `None` if it is that product.
+    pub fn stand_in(&self) -> Option<&str> {
+        let unnamed = "another product";
+        (self.class == Class::StandIn).then(|| self.instead.as_deref().unwrap_or(unnamed))
+    }
 }
 
 impl BuiltImages {
@@ -108,7 +129,21 @@ mod tests {
         .unwrap();
         let node = images.find("docker.io/kindest/node:v1.36.4").unwrap();
         assert_eq!((node.local.as_str(), node.size), ("localhost/pipe/node:v1.36.4-abc", 12));
+        assert_eq!(node.stand_in(), None);
         assert_eq!(images.find("docker.io/kindest/node:v1.36.2"), None);
+    }
+
+    #[test]
+    fn a_stand_in_says_what_it_is() {
+        let entry = |more: &str| {
+            read(&format!(
+                r#"{{"schema": 1, "images": [{{"upstream": "u:1", "local": "l:1", "recipe": "00",
+                    "version": "18", "class": "stand-in"{more}}}]}}"#
+            ))
+        };
+        let images = entry(r#", "instead": "18 instead of 26""#).unwrap();
+        assert_eq!(images.find("u:1").unwrap().stand_in(), Some("18 instead of 26"));
+        assert_eq!(entry("").unwrap().images[0].stand_in(), Some("another product"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The HTTPS client that downloads use.
+//! HTTP clients: one that downloads, and one for services at our own host ports.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{Error, Result};
@@ -29,4 +30,66 @@ pub fn client() -> Result<reqwest::Client> {
                 .because(error)
                 .hint("install root certificates: apt-get install ca-certificates")
         })
+}
+
+/// For one answer of a service at a host port.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client of a cluster's own services. It speaks to exactly the port it is given: no proxy, which
+/// environments name for other hosts, no redirection, and no connection kept from before a restart.
+pub fn service_client() -> Result<reqwest::Client> {
+    install_crypto();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .timeout(ANSWER_TIMEOUT)
+        .build()
+        .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
+}
+
+/// What a service answered, whole.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status code.
+    pub status: u16,
+    /// Header `name` to its value, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The body as text, whatever bytes it holds.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Sends a request and reads its whole answer.
+///
+/// # Errors
+/// There was no answer: why, without the address, whose query may hold a signature.
+pub async fn answer(request: reqwest::RequestBuilder) -> std::result::Result<Reply, String> {
+    let why = |error: reqwest::Error| chain(&error.without_url());
+    let response = request.send().await.map_err(why)?;
+    let header = |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Ok(Reply {
+        status: response.status().as_u16(),
+        headers: response.headers().iter().map(header).collect(),
+        body: response.bytes().await.map_err(why)?.to_vec(),
+    })
+}
+
+/// An error with its causes: reqwest's own text leaves them out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

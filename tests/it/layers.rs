@@ -39,6 +39,7 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("kube", &["world/kube"]),
     ("k8s_openapi", &["world/kube"]),
     ("async_nats", &["smoke/nats"]),
+    ("rusty_s3", &["world/s3"]),
     ("indicatif", &["report/human"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),

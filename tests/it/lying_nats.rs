@@ -20,6 +20,9 @@ async fn check(lie: Lie, restart: bool) -> Report {
         namespace: "messaging".into(),
         host: "127.0.0.1".into(),
         port: server.port(),
+        buckets: vec![],
+        floor: vec![],
+        stand_in: None,
         credentials: BTreeMap::from([
             ("username".into(), "pipe".into()),
             ("password".into(), PASSWORD.into()),

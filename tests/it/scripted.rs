@@ -1,5 +1,6 @@
 //! A server that says exactly what a test tells it to, on a real socket.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,8 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub target: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
@@ -151,11 +154,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> 
         }
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
-    let length = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map_or(0, |(_, value)| value.trim().parse().unwrap());
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let headers: BTreeMap<String, String> =
+        lines.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let length: usize = headers.get("content-length").map_or(0, |value| value.parse().unwrap());
     while bytes.len() < head_end + length {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
@@ -163,5 +165,5 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> 
     }
     let mut words = head.split_whitespace().map(str::to_owned);
     let (method, target) = (words.next()?, words.next()?);
-    Some(Request { method, target, body: bytes[head_end..].to_vec() })
+    Some(Request { method, target, headers, body: bytes[head_end..].to_vec() })
 }

@@ -170,96 +170,90 @@ fn count_is_unrolled() {
 #[test]
 fn nats_is_data() {
     let spec = spec::load(&Sources::built_in(), "dev", Some("quickstart"), Arch::Amd64).unwrap();
-    insta::assert_snapshot!(serde_json::to_string_pretty(&spec.profile).unwrap(), @r#"
+    insta::assert_snapshot!(serde_json::to_string_pretty(&spec.profile.components[0]).unwrap(), @r#"
     {
-      "name": "quickstart",
-      "credentials": "generated",
-      "components": [
-        {
-          "name": "nats",
-          "namespace": "messaging",
-          "size": "single",
-          "values": {},
-          "when_unavailable": "fail",
-          "definition": {
-            "name": "nats",
-            "description": "NATS messaging with JetStream on a persistent volume",
-            "chart": "nats",
-            "images": [
-              "docker.io/library/nats:2.15.2"
-            ],
-            "needs": [],
-            "ports": [
-              {
-                "name": "client",
-                "catalogue": "nats-client"
-              },
-              {
-                "name": "monitor",
-                "catalogue": "nats-monitor"
-              }
-            ],
-            "credentials": {
-              "secret": "nats-credentials",
-              "keys": {
-                "password": {
-                  "generate": {
-                    "length": 32,
-                    "fixed": "pipe-development-only"
-                  }
-                },
-                "username": {
-                  "value": "pipe"
-                }
+      "name": "nats",
+      "namespace": "messaging",
+      "size": "single",
+      "values": {},
+      "when_unavailable": "fail",
+      "definition": {
+        "name": "nats",
+        "description": "NATS messaging with JetStream on a persistent volume",
+        "chart": "nats",
+        "images": [
+          "docker.io/library/nats:2.15.2"
+        ],
+        "needs": [],
+        "ports": [
+          {
+            "name": "client",
+            "catalogue": "nats-client"
+          },
+          {
+            "name": "monitor",
+            "catalogue": "nats-monitor"
+          }
+        ],
+        "credentials": {
+          "secret": "nats-credentials",
+          "keys": {
+            "password": {
+              "generate": {
+                "length": 32,
+                "fixed": "pipe-development-only"
               }
             },
-            "values": {
-              "service": {
-                "nodePorts": {
-                  "client": 30001,
-                  "monitor": 30002
-                }
-              }
-            },
-            "sizes": {
-              "single": {}
-            },
-            "ready": [
-              {
-                "condition": {
-                  "statefulSet": "nats"
-                },
-                "within": {
-                  "secs": 180,
-                  "nanos": 0
-                }
-              },
-              {
-                "condition": {
-                  "endpoints": "nats"
-                },
-                "within": {
-                  "secs": 60,
-                  "nanos": 0
-                }
-              }
-            ],
-            "smoke": {
-              "driver": "nats",
-              "port": "client",
-              "within": {
-                "secs": 90,
-                "nanos": 0
-              }
-            },
-            "env": {
-              "NATS_PASSWORD": "{password}",
-              "NATS_URL": "nats://{host}:{port:client}",
-              "NATS_USER": "{username}"
+            "username": {
+              "value": "pipe"
             }
           }
+        },
+        "values": {
+          "service": {
+            "nodePorts": {
+              "client": 30001,
+              "monitor": 30002
+            }
+          }
+        },
+        "sizes": {
+          "single": {}
+        },
+        "ready": [
+          {
+            "condition": {
+              "statefulSet": "nats"
+            },
+            "within": {
+              "secs": 180,
+              "nanos": 0
+            }
+          },
+          {
+            "condition": {
+              "endpoints": "nats"
+            },
+            "within": {
+              "secs": 60,
+              "nanos": 0
+            }
+          }
+        ],
+        "smoke": {
+          "driver": "nats",
+          "port": "client",
+          "within": {
+            "secs": 90,
+            "nanos": 0
+          }
+        },
+        "env": {
+          "NATS_PASSWORD": "{password}",
+          "NATS_URL": "nats://{host}:{port:client}",
+          "NATS_USER": "{username}"
         }
-      ]
+      }
     }
     "#);
     assert_eq!(spec.profile.components[0].definition.ports[0].entry().unwrap().host_port, 4222);

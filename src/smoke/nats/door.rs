@@ -1,19 +1,12 @@
 //! Getting in, and being kept out: connections to the one server that is meant.
 
-use std::time::Duration;
-
 use async_nats::jetstream::Context;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerInfo};
 use tokio::time::{Instant, interval};
 
 use super::{ANSWER_DEADLINE, text};
+use crate::smoke::door::{REACH_DEADLINE, REACH_INTERVAL, is_pod_of};
 use crate::smoke::recorder::Outcome;
-
-/// A ready pod's port may take this long to reach it: node ports are programmed by another program.
-const REACH_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Between attempts to reach it.
-const REACH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Where the component's server should be.
 pub(super) struct Door<'a> {
@@ -99,28 +92,6 @@ fn is_refusal(error: &ConnectError) -> bool {
     )
 }
 
-/// Whether `server` is `component` and an ordinal: a StatefulSet's pod, which names its server.
-fn is_pod_of(component: &str, server: &str) -> bool {
-    server
-        .strip_prefix(component)
-        .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|ordinal| !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit()))
-}
-
 fn described(info: &ServerInfo) -> String {
     format!("NATS server {} {} (id {})", info.server_name, info.version, info.server_id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_of_the_component_is_known_by_its_name() {
-        assert!(is_pod_of("nats", "nats-0"));
-        assert!(is_pod_of("nats-2", "nats-2-10"));
-        for other in ["nats", "nats-", "nats-x", "NATS-0", "nats2-0", "my-nats-0", ""] {
-            assert!(!is_pod_of("nats", other), "{other}");
-        }
-    }
 }

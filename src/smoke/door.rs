@@ -1,0 +1,53 @@
+//! Reaching a server that must be there: shared by the drivers that speak HTTP.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, interval};
+
+/// A ready pod's port may take this long to reach it: node ports are programmed by another program.
+pub(super) const REACH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Between attempts to reach it.
+pub(super) const REACH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Asks until there is an answer, whatever it is; the last reason if there is none.
+pub(super) async fn reach<T, F>(attempt: impl Fn() -> F) -> Result<T, String>
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let deadline = Instant::now() + REACH_DEADLINE;
+    let mut tick = interval(REACH_INTERVAL);
+    loop {
+        tick.tick().await;
+        match attempt().await {
+            Ok(answer) => return Ok(answer),
+            Err(why) if Instant::now() > deadline => {
+                let waited = REACH_DEADLINE.as_secs();
+                return Err(format!("no server within {waited} s; last: {why}"));
+            }
+            Err(_not_yet) => {}
+        }
+    }
+}
+
+/// Whether `server` is `component` and an ordinal: a StatefulSet's pod, which names its server.
+pub(super) fn is_pod_of(component: &str, server: &str) -> bool {
+    server
+        .strip_prefix(component)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|ordinal| !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_of_the_component_is_known_by_its_name() {
+        assert!(is_pod_of("nats", "nats-0"));
+        assert!(is_pod_of("nats-2", "nats-2-10"));
+        for other in ["nats", "nats-", "nats-x", "NATS-0", "nats2-0", "my-nats-0", ""] {
+            assert!(!is_pod_of("nats", other), "{other}");
+        }
+    }
+}
