@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Case;
 use super::host::podman;
 use super::pipe::Home;
+use super::{Case, services};
 
 pub const CASES: [Case; 5] = [
     Case::new("single_from_nothing_to_proven_and_back", single),
@@ -36,15 +36,17 @@ apiVersion: pipe.dev/v1alpha1
 kind: Cluster
 name: one
 provider: kind
-profile: quickstart
+profile: messages
 hostPorts: auto
 nodes:
 - {name: core, controlPlane: true, role: core, zone: a}
 ";
 
+/// With every service that the quick start brings.
 fn single() {
     let home = Home::new(&["one"]);
-    home.write_cluster("one", ONE);
+    let one = ONE.replace("profile: messages", "profile: quickstart");
+    home.write_cluster("one", &one);
 
     let plan = home.json("plan one");
     assert!(plan["steps"].as_array().is_some_and(|steps| steps.len() > 8), "{plan}");
@@ -52,13 +54,12 @@ fn single() {
 
     let (events, up) = home.stream("up one");
     assert!(events.iter().any(|event| event["type"] == "step-finished"), "{events:?}");
-    let smoke = up["smoke"][0].clone();
-    assert_eq!((&smoke["component"], &smoke["passed"]), (&"nats".into(), &true.into()), "{smoke}");
+    services::are_proven(&up);
 
     let status = home.json("status one");
     assert_eq!(status["state"], "running", "{status}");
     assert_eq!(status["nodes"][0]["state"], "Ready", "{status}");
-    assert_eq!(status["components"][0]["state"], "ready", "{status}");
+    services::are_ready(&status, &up);
 
     // A second run plans nothing, does nothing and writes nothing.
     let journal = || std::fs::read_to_string(home.path("state/pipe/clusters/one/journal.jsonl"));
@@ -69,17 +70,18 @@ fn single() {
 
     settings_and_secrets(&home);
     let (_, restarted) = home.stream("smoke one --restart");
-    assert_eq!(restarted["passed"], true, "{restarted}");
+    services::survived(&restarted);
+    services::buckets_are_made_again(&home);
 
     // A label is changed by changing the label, and nothing else.
-    let edited = ONE.replace("zone: a", "zone: b, labels: {team: blue}");
+    let edited = one.replace("zone: a", "zone: b, labels: {team: blue}");
     home.write_cluster("one", &edited);
     let steps: Vec<String> = step_ids(&home.json("plan one"));
     assert_eq!(steps, ["label/core"]);
     home.ok("up one");
     let labels = home.ok("kubectl -c one -- get node one-control-plane --show-labels");
     assert!(labels.contains("team=blue") && labels.contains("zone=b"), "{labels}");
-    home.write_cluster("one", ONE);
+    home.write_cluster("one", &one);
     home.ok("up one");
     let labels = home.ok("kubectl -c one -- get node one-control-plane --show-labels");
     assert!(!labels.contains("team=blue"), "{labels}");
@@ -92,12 +94,15 @@ fn single() {
     let status = home.json("status one");
     assert_eq!(status["state"], "running", "{status}");
     assert_eq!(status["nodes"][0]["address"], address);
+    services::kept_their_data(&home);
 
     // What needs another container says so, and does it only when told to.
-    home.write_cluster("one", &format!("{ONE}serviceSubnet: 10.97.0.0/16\n"));
+    home.write_cluster("one", &format!("{one}serviceSubnet: 10.97.0.0/16\n"));
     let refused = home.fails("up one", 1);
     assert!(refused.contains("--replace"), "{refused}");
-    home.write_cluster("one", ONE);
+    home.write_cluster("one", &one);
+
+    services::a_strict_profile_takes_no_stand_in(&home);
 
     home.ok("teardown one");
     home.assert_clean();
@@ -136,7 +141,7 @@ fn dev() {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("clusters/dev.yaml");
     let text = std::fs::read_to_string(built_in).expect("clusters/dev.yaml");
     home.write_cluster("dev", &text.replace("hostPorts: default", "hostPorts: auto"));
-    home.ok("up dev --profile quickstart");
+    home.ok("up dev --profile messages");
 
     let nodes = home.ok("kubectl -c dev -- get nodes -o json");
     let nodes: Value = serde_json::from_str(&nodes).expect("nodes as JSON");

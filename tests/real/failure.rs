@@ -73,7 +73,7 @@ fn never_ready() {
     assert_eq!(status["state"], "running", "{status}");
     assert_eq!(status["components"][0]["state"], "not installed", "{status}");
     // The next run, with a chart that works, needs no repair.
-    home.ok("up one --profile quickstart");
+    home.ok("up one --profile messages");
     home.ok("teardown one");
 }
 

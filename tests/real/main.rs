@@ -18,6 +18,7 @@
 )]
 
 mod api_server;
+mod charts;
 mod cluster;
 mod engine;
 mod failure;
@@ -26,6 +27,7 @@ mod interop;
 mod kill;
 mod nats_smoke;
 mod pipe;
+mod services;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -61,6 +63,7 @@ fn main() {
     let mut cases = Vec::new();
     cases.extend(engine::CASES);
     cases.extend(nats_smoke::CASES);
+    cases.extend(charts::CASES);
     cases.extend(api_server::CASES);
     cases.extend(cluster::CASES);
     cases.extend(interop::CASES);

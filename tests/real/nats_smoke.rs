@@ -107,6 +107,9 @@ async fn check(component: &str, password: &str, loses_data: bool) -> Report {
         namespace: "messaging".into(),
         host: "127.0.0.1".into(),
         port: server.port,
+        buckets: vec![],
+        floor: vec![],
+        stand_in: None,
         credentials: BTreeMap::from([
             ("username".into(), "pipe".into()),
             ("password".into(), password.into()),

@@ -8,6 +8,15 @@ use tempfile::TempDir;
 
 use super::host::{self, Residue};
 
+/// One small service: enough for tests of everything else, and quick.
+const MESSAGES: &str = "\
+apiVersion: pipe.dev/v1alpha1
+kind: Profile
+name: messages
+components:
+- {name: nats, namespace: messaging}
+";
+
 /// A home, an engine service and a state of its own; the cache of images and tools is the user's.
 pub struct Home {
     folder: TempDir,
@@ -22,6 +31,9 @@ impl Home {
         for name in ["home", "state", "run", "project/clusters"] {
             std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
+        let profile = folder.path().join("project/profiles/messages.yaml");
+        std::fs::create_dir_all(profile.parent().expect("a parent")).expect("a folder");
+        std::fs::write(profile, MESSAGES).expect("the profile can be written");
         let clusters = clusters.iter().map(|&name| name.to_owned()).collect();
         Home { folder, before: Residue::now(), clusters }
     }

@@ -1,0 +1,115 @@
+//! Every chart of ours, as helm itself reads it: valid, and rendered as its component file says.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use pipe::plan::components::chart_values;
+use pipe::spec::source::Sources;
+use pipe::spec::{Arch, Component};
+
+use super::Case;
+use super::host::{self, root};
+
+pub const CASES: [Case; 2] = [
+    Case { name: "charts_pass_helm_lint", skip: no_helm, run: lint },
+    Case { name: "charts_render_what_components_say", skip: no_helm, run: render },
+];
+
+fn helm() -> PathBuf {
+    host::tool("helm")
+}
+
+fn no_helm() -> Option<String> {
+    let there = host::cache().join("pipe/tools/helm").exists();
+    (!there).then(|| "helm is not here: scripts/images/factory tools helm".to_owned())
+}
+
+fn lint() {
+    for entry in std::fs::read_dir(root().join("charts-cache")).expect("charts").flatten() {
+        let output = Command::new(helm()).args(["lint", "--strict"]).arg(entry.path()).output();
+        let output = output.expect("helm runs");
+        assert!(output.status.success(), "{}", host::text(&output));
+    }
+}
+
+/// The manifests of a component's release.
+fn template(component: &Component) -> String {
+    let chart = root().join("charts-cache").join(&component.definition.chart);
+    let mut child = Command::new(helm())
+        .args(["template", component.name.as_str()])
+        .arg(chart)
+        .args(["--namespace", &component.namespace, "--values", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("helm runs");
+    let values = chart_values(component).to_string();
+    child.stdin.take().expect("a pipe").write_all(values.as_bytes()).expect("values are taken");
+    let output = child.wait_with_output().expect("helm ends");
+    assert!(output.status.success(), "{}", host::text(&output));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn render() {
+    // Both S3 stores use one chart; a profile has only one of them.
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = folder.path().join("profiles");
+    std::fs::create_dir_all(&other).expect("a folder");
+    std::fs::write(
+        other.join("other.yaml"),
+        "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: other\ncomponents:\n\
+         - {name: silo, namespace: data}\n",
+    )
+    .expect("a profile");
+    let sources = Sources::find(Some(folder.path()), folder.path()).expect("sources");
+    for profile in ["quickstart", "other"] {
+        let spec = ::pipe::spec::load(&sources, "single", Some(profile), Arch::Amd64);
+        for mut component in spec.expect("a spec").profile.components {
+            holds(&component, &template(&component));
+            if !component.definition.stand_in.is_null() {
+                component.stand_in = Some("another product".to_owned());
+                let stand_in = template(&component);
+                holds(&component, &stand_in);
+                assert!(stand_in.contains("<yandex>") && !stand_in.contains("clickhouse>\n"));
+            }
+        }
+    }
+}
+
+/// What holds for every chart.
+fn holds(component: &Component, manifests: &str) {
+    let all = |key: &str| -> Vec<&str> {
+        let lines = manifests.lines().map(|line| line.trim().trim_start_matches("- "));
+        lines.filter_map(|line| line.strip_prefix(key)).map(str::trim).collect()
+    };
+    let images: Vec<&str> =
+        component.definition.images.iter().map(|image| image.as_str()).collect();
+    assert_eq!(all("image:"), images, "the chart runs what the component file names");
+    for needed in [
+        "startupProbe:",
+        "readinessProbe:",
+        "livenessProbe:",
+        "runAsNonRoot: true",
+        "readOnlyRootFilesystem: true",
+        "allowPrivilegeEscalation: false",
+        "drop: [ALL]",
+        "type: RuntimeDefault",
+        "automountServiceAccountToken: false",
+        "storageClassName: standard-local",
+    ] {
+        assert!(manifests.contains(needed), "{}: no {needed}", component.name);
+    }
+    let ports: Vec<String> = component
+        .definition
+        .ports
+        .iter()
+        .map(|port| port.entry().expect("an entry").node_port.to_string())
+        .collect();
+    assert_eq!(all("nodePort:"), ports, "{}", component.name);
+    assert!(!manifests.contains("kind: Secret"), "{}: secrets are pipe's", component.name);
+    for memory in all("memory:") {
+        assert!(memory.ends_with("Mi") || memory == "1Gi", "{}: {memory}", component.name);
+    }
+}

@@ -1,0 +1,178 @@
+//! What the tests of a whole cluster ask of its services: each proven, reachable by the settings that
+//! `env` hands out, and with its data through restarts.
+
+use std::time::Duration;
+
+use rusty_s3::actions::{DeleteBucket, GetObject, HeadBucket, PutObject};
+use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
+use serde_json::Value;
+
+use super::pipe::Home;
+
+const SERVICES: [&str; 3] = ["nats", "clickhouse", "minio"];
+
+/// The end of an `up` that made everything.
+pub fn are_proven(up: &Value) {
+    for service in SERVICES {
+        let report = named(&up["smoke"], "component", service);
+        assert_eq!(report["passed"], true, "{report}");
+        let component = named(&up["components"], "name", service);
+        assert_eq!(report["stand_in"], component["stand_in"], "{component}");
+        for part in ["install", "serve", "smoke"] {
+            let seconds = component["seconds"][part].as_f64();
+            assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{part}: {component}");
+        }
+        println!("        {service}: {}", component["seconds"]);
+    }
+    let minio = named(&up["components"], "name", "minio");
+    assert!(minio["seconds"]["buckets"].is_f64(), "{minio}");
+    assert!(minio["stand_in"].is_null(), "{minio}");
+}
+
+/// `status` sees them ready, and calls a stand-in what `up` called one.
+pub fn are_ready(status: &Value, up: &Value) {
+    for service in SERVICES {
+        let line = named(&status["components"], "name", service);
+        assert_eq!(line["state"], "ready", "{line}");
+        let component = named(&up["components"], "name", service);
+        assert_eq!(line["images"][0]["stand_in"], component["stand_in"], "{line}");
+    }
+}
+
+/// `smoke --restart`: every pod was deleted, and nothing was lost.
+pub fn survived(reports: &Value) {
+    assert_eq!(reports["passed"], true, "{reports}");
+    for service in SERVICES {
+        let report = named(&reports["reports"], "component", service);
+        let again = named(&report["checks"], "name", "read-again");
+        assert_eq!(again["passed"], true, "{report}");
+    }
+}
+
+/// Buckets that the profile names are there; one that goes is made again, and nothing else is done.
+pub fn buckets_are_made_again(home: &Home) {
+    let s3 = S3::new(home);
+    s3.put("artifacts", "kept", "through everything");
+    assert_eq!((s3.has("artifacts"), s3.has("backups")), (true, true));
+    s3.remove("backups");
+    let plan = home.json("plan one");
+    let steps = plan["steps"].as_array().expect("steps");
+    let ids: Vec<&str> = steps.iter().filter_map(|step| step["id"].as_str()).collect();
+    assert_eq!(ids, ["buckets/minio", "smoke/minio"]);
+    home.ok("up one");
+    assert!(s3.has("backups"));
+    assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
+
+    // As any program with the settings would.
+    let settings = home.json("env one");
+    let text = |name: &str| settings[name].as_str().expect(name).to_owned();
+    let answer = block_on_value(async {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.post(text("CLICKHOUSE_URL")).body("SELECT 40 + 2");
+        let login = (text("CLICKHOUSE_USER"), text("CLICKHOUSE_PASSWORD"));
+        let request = request.basic_auth(login.0, Some(login.1));
+        request.send().await.expect("an answer").text().await.expect("text")
+    });
+    assert_eq!(answer, "42\n");
+}
+
+/// After a stop of the node.
+pub fn kept_their_data(home: &Home) {
+    assert_eq!(S3::new(home).get("artifacts", "kept"), "through everything");
+}
+
+/// The engine may have only a stand-in. A profile that says nothing of stand-ins gets the product
+/// itself where a registry gives it, and else an error that names the way out.
+pub fn a_strict_profile_takes_no_stand_in(home: &Home) {
+    home.write(
+        "profiles/strict.yaml",
+        "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: strict\ncomponents:\n\
+         - {name: clickhouse, namespace: data}\n",
+    );
+    let output = home.run("up one --profile strict");
+    if output.status.success() {
+        let status = home.json("status one");
+        let line = named(&status["components"], "name", "clickhouse");
+        assert!(line["images"][0]["stand_in"].is_null(), "{line}");
+        return;
+    }
+    let text = super::host::text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("clickhouse-server:26.8.36.3 cannot be had"), "{text}");
+    assert!(text.contains("standIns: allow"), "no remedy in {text}");
+}
+
+/// The entry of a list with a name.
+fn named(list: &Value, key: &str, name: &str) -> Value {
+    let mut entries = list.as_array().into_iter().flatten();
+    entries.find(|entry| entry[key] == name).cloned().unwrap_or_else(|| panic!("{name}: {list:#}"))
+}
+
+fn block_on_value<T>(future: impl Future<Output = T>) -> T {
+    ::pipe::world::http::install_crypto();
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
+}
+
+/// The store, reached as any program with the settings would.
+struct S3 {
+    endpoint: String,
+    credentials: Credentials,
+}
+
+impl S3 {
+    fn new(home: &Home) -> S3 {
+        let settings = home.json("env one");
+        let text = |name: &str| settings[name].as_str().expect(name).to_owned();
+        assert_eq!(text("AWS_REGION"), "us-east-1");
+        let credentials =
+            Credentials::new(text("AWS_ACCESS_KEY_ID"), text("AWS_SECRET_ACCESS_KEY"));
+        S3 { endpoint: text("AWS_ENDPOINT_URL"), credentials }
+    }
+
+    fn bucket(&self, name: &str) -> Bucket {
+        let endpoint = self.endpoint.parse().expect("an address");
+        let (name, region) = (name.to_owned(), "us-east-1".to_owned());
+        Bucket::new(endpoint, UrlStyle::Path, name, region).expect("a bucket")
+    }
+
+    fn ask(&self, method: reqwest::Method, url: reqwest::Url, body: &str) -> (u16, String) {
+        block_on_value(async {
+            let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+            let request = client.request(method, url).body(body.to_owned());
+            let reply = request.send().await.expect("an answer");
+            (reply.status().as_u16(), reply.text().await.expect("text"))
+        })
+    }
+
+    fn has(&self, bucket: &str) -> bool {
+        let bucket = self.bucket(bucket);
+        let url = HeadBucket::new(&bucket, Some(&self.credentials)).sign(MINUTE);
+        match self.ask(reqwest::Method::HEAD, url, "") {
+            (200, _) => true,
+            (404, _) => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn remove(&self, bucket: &str) {
+        let bucket = self.bucket(bucket);
+        let url = DeleteBucket::new(&bucket, &self.credentials).sign(MINUTE);
+        assert_eq!(self.ask(reqwest::Method::DELETE, url, "").0, 204);
+    }
+
+    fn put(&self, bucket: &str, key: &str, content: &str) {
+        let bucket = self.bucket(bucket);
+        let url = PutObject::new(&bucket, Some(&self.credentials), key).sign(MINUTE);
+        assert_eq!(self.ask(reqwest::Method::PUT, url, content).0, 200);
+    }
+
+    fn get(&self, bucket: &str, key: &str) -> String {
+        let bucket = self.bucket(bucket);
+        let url = GetObject::new(&bucket, Some(&self.credentials), key).sign(MINUTE);
+        let (status, content) = self.ask(reqwest::Method::GET, url, "");
+        assert_eq!(status, 200, "{content}");
+        content
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
