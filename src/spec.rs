@@ -25,6 +25,8 @@ pub mod mount_file;
 pub mod name;
 pub mod node_file;
 mod order;
+pub mod patch;
+pub mod patch_file;
 pub mod port;
 pub mod port_file;
 pub mod problem;
@@ -80,6 +82,9 @@ pub struct Cluster {
     /// What of the host stands in nodes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What is merged into the configuration of kubelet, kubeadm and containerd.
+    #[serde(skip_serializing_if = "patch::Patches::is_empty")]
+    pub patches: patch::Patches,
     /// Control plane first, then workers in file order.
     pub nodes: Vec<Node>,
 }

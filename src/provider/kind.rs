@@ -2,6 +2,7 @@
 //! make as their own (kind v0.33, `pkg/cluster/internal/providers/podman`).
 
 pub mod container;
+pub mod containerd;
 pub mod kubeadm;
 pub mod pod_network;
 

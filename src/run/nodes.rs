@@ -9,7 +9,8 @@ use super::wait::Seen;
 use crate::plan::NodePlan;
 use crate::plan::action::NodeChange;
 use crate::provider::kind::{
-    ADMIN_CONF, JOINED_MARKER, KUBEADM_CONF, VERSION_FILE, container, kubeadm, pod_network,
+    ADMIN_CONF, JOINED_MARKER, KUBEADM_CONF, VERSION_FILE, container, containerd, kubeadm,
+    pod_network,
 };
 use crate::spec::NetworkMode;
 use crate::world::engine::{Exec, Fault, FileToPut as File, State, StdStream};
@@ -60,7 +61,21 @@ pub(super) async fn create(context: &Context, node: &NodePlan) -> Result<()> {
         ];
         engine.put_files(&node.node.host, files).await?;
     }
+    if let Some(patch) = &spec.cluster.patches.containerd {
+        patch_containerd(context, &node.node.host, patch).await?;
+    }
     Ok(engine.start(&node.node.host).await?)
+}
+
+/// Before the first start, so that containerd never runs with another configuration.
+async fn patch_containerd(context: &Context, host: &str, patch: &str) -> Result<()> {
+    let engine = &context.world.engine;
+    let config = engine.get_file(host, containerd::CONFIG).await?.ok_or_else(|| {
+        Error::failed("containerd-patch", format!("{host} has no {}", containerd::CONFIG))
+            .hint("use a kindest/node image, or one built by scripts/images/factory")
+    })?;
+    let patched = containerd::patched(&String::from_utf8_lossy(&config), patch)?;
+    Ok(engine.put_files(host, vec![File::new(containerd::CONFIG, 0o644, patched)]).await?)
 }
 
 /// Rewrites the routes of a node that runs, and puts them in force.
@@ -195,6 +210,10 @@ async fn kubeadm<'a>(
     let mut said = Vec::new();
     let on_line = |_stream: StdStream, line: &str| {
         said.push(line.to_owned());
+        // A key that kubeadm does not know is passed over, and most people would never hear of it.
+        if let Some((_, fault)) = line.split_once("strict decoding error: ") {
+            events.warn(format!("kubeadm passes over a part of its configuration: {fault}"));
+        }
         if let Some(phase) = line.strip_prefix('[') {
             events.progress(&step, phase.replacen(']', ":", 1));
         }

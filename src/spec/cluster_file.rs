@@ -9,7 +9,7 @@ use super::read::{self, Cursor, Fields};
 use super::source::SourceFile;
 use super::{
     Arch, Cluster, ClusterName, HostPorts, NetworkMode, Node, NodeName, ProfileName, Provider,
-    kubernetes, mount_file, port_file, yaml,
+    kubernetes, mount_file, patch_file, port_file, yaml,
 };
 
 /// Every key of a cluster file.
@@ -27,11 +27,9 @@ pub const KEYS: &[&str] = &[
     "nodeImage",
     "ports",
     "mounts",
+    "patches",
     "nodes",
 ];
-
-/// Keys that the design knows and this version does not.
-pub const LATER: &[&str] = &["patches"];
 
 /// Pods' range where the file names none; kind's own.
 pub const POD_SUBNET: &str = "10.244.0.0/16";
@@ -55,7 +53,7 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
     let mut file = ClusterFile { profile: None, cluster: None };
     let Some(part) = yaml::parse(&source.shown, &source.bytes, problems) else { return file };
     let root = Cursor::new(&source.shown, problems, &part);
-    let Some(fields) = root.fields(KEYS, LATER) else { return file };
+    let Some(fields) = root.fields(KEYS, &[]) else { return file };
     let name = read::header(&fields, "Cluster", &source.name);
     let name = name.and_then(|c| {
         c.parsed(ClusterName::parse, "use at most 32 of a-z, 0-9 and '-', such as dev")
@@ -86,6 +84,7 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
     let (kubernetes, node_image) = kubernetes::read(&fields);
     let ports = port_file::read(&fields, &nodes, host_ports);
     let mounts = mount_file::read(&fields, &nodes, source.folder());
+    let patches = patch_file::read(&fields);
     let Some(name) = name else { return file };
     file.cluster = Some(Cluster {
         name,
@@ -99,6 +98,7 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
         node_image,
         ports,
         mounts,
+        patches,
         nodes,
     });
     file

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::patch::KubeadmPatch;
 use super::{Cluster, ExtraPort, Node};
 
 /// Changes when what goes into the text below changes its meaning, never otherwise: a new value
@@ -46,10 +47,20 @@ impl Node {
             })
             .collect();
         let lists = [("extraPorts", ports), ("mounts", mounts)];
+        // On workers only what reaches them.
+        let reaches = |patch: &&KubeadmPatch| self.control_plane || patch.document.is_for_workers();
+        let documents: Vec<&KubeadmPatch> =
+            cluster.patches.documents.iter().filter(reaches).collect();
+        let documents = (!documents.is_empty())
+            .then(|| ("patches", short(&serde_json::to_string(&documents).unwrap_or_default())));
+        let containerd = cluster.patches.containerd.as_ref();
+        let containerd = containerd.map(|text| ("patches.containerd", short(text)));
         lists
             .into_iter()
             .filter(|(_, list)| !list.is_empty())
             .map(|(key, list)| (key, list.join(" ")))
+            .chain(documents)
+            .chain(containerd)
             .collect()
     }
 
@@ -84,6 +95,7 @@ fn short(text: &str) -> String {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use crate::spec::patch::{Document, KubeadmPatch};
     use crate::spec::source::Sources;
     use crate::spec::{Arch, Cluster, ExtraPort, Mount, NetworkMode, Propagation, Protocol, load};
 
@@ -140,12 +152,21 @@ mod tests {
             node: None,
         });
         assert!(hashes(&cluster).iter().zip(&bare).all(|(with, without)| with != without));
+        cluster.mounts.clear();
+        cluster.patches.documents.push(KubeadmPatch {
+            document: Document::Cluster,
+            value: serde_json::json!({"apiServer": {}}),
+        });
+        assert_ne!(hashes(&cluster)[0], bare[0]);
+        assert_eq!(hashes(&cluster)[1..], bare[1..], "workers have no API server");
+        cluster.patches.documents[0].document = Document::Kubelet;
+        assert_ne!(hashes(&cluster)[2], bare[2]);
         insta::assert_debug_snapshot!(gpu.settings(&cluster), @r#"
         {
             "controlPlane": "false",
             "hostPorts": "default",
-            "mounts": "/src:/src:ro,None",
             "network": "auto",
+            "patches": "38dfc0b6862f4da2",
             "podSubnet": "10.244.0.0/16",
             "serviceSubnet": "10.96.0.0/16",
         }

@@ -41,6 +41,29 @@ impl<'a> Cursor<'a> {
         self.problems.add(self.file, Some(self.part.at), what, remedy);
     }
 
+    /// Notes a problem at `offset` of this part's text, which may span lines.
+    pub fn problem_in_text(
+        &self,
+        offset: usize,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let mut at = self.part.at;
+        if let Data::Text(text) = &self.part.data
+            && text.contains('\n')
+        {
+            // A block stands from its first line of text on.
+            let before = text.get(..offset).unwrap_or_default();
+            at = Position { line: at.line + before.matches('\n').count(), column: 1 };
+        }
+        self.problems.add(self.file, Some(at), what, remedy);
+    }
+
+    /// Whether it is a mapping.
+    pub fn is_map(&self) -> bool {
+        matches!(self.part.data, Data::Map(_))
+    }
+
     /// Notes that the part is not `wanted`.
     fn wrong_type(&self, wanted: &str) {
         let found = match &self.part.data {
@@ -180,19 +203,19 @@ impl<'a> Cursor<'a> {
         Some(Fields { whole: *self, entries })
     }
 
-    /// Chart values: any mapping, as JSON. `replace` may give another value for a text, or say why
+    /// Chart values and patches: any mapping, as JSON. `replace` may give another value for a text, or say why
     /// the text cannot stand.
     pub fn values(&self, replace: Replace<'_>) -> Option<serde_json::Value> {
         match self.part.data {
             Data::Map(_) => Some(self.json(replace)),
             _ => {
-                self.wrong_type("write a mapping of chart values");
+                self.wrong_type("write a mapping");
                 None
             }
         }
     }
 
-    /// Any part as JSON. Helm reads YAML 1.1, so words that mean two things are refused.
+    /// Any part as JSON. Helm and kubeadm read YAML 1.1, so words that mean two things are refused.
     fn json(&self, replace: Replace<'_>) -> serde_json::Value {
         use serde_json::Value;
         let below = |part| Cursor { part, ..*self }.json(replace);
@@ -210,7 +233,8 @@ impl<'a> Cursor<'a> {
             Data::Text(text) => {
                 let word = text.to_ascii_lowercase();
                 if self.part.plain && matches!(word.as_str(), "yes" | "no" | "on" | "off") {
-                    let what = format!("{text} means true or false to Helm and text elsewhere");
+                    let what =
+                        format!("{text} means true or false to some programs and text to others");
                     self.problem(what, "write true or false, or put it in quotes");
                 }
                 match replace(text) {
@@ -330,9 +354,9 @@ mod tests {
         assert_eq!(value, Some(expected));
         let (_, faults) = run("a: off\nb: .nan\nc: Yes", |cursor| cursor.values(&|_| None));
         insta::assert_snapshot!(faults, @r#"
-        f:1:4: off means true or false to Helm and text elsewhere: write true or false, or put it in quotes
+        f:1:4: off means true or false to some programs and text to others: write true or false, or put it in quotes
         f:2:4: not a number that JSON can hold: put it in quotes
-        f:3:4: Yes means true or false to Helm and text elsewhere: write true or false, or put it in quotes
+        f:3:4: Yes means true or false to some programs and text to others: write true or false, or put it in quotes
         "#);
     }
 

@@ -46,6 +46,7 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli/man"]),
     ("saphyr", &["spec", "state/kubeconfig", "world/kube/manifest"]),
     ("saphyr_parser", &["spec", "state/kubeconfig"]),
+    ("toml", &["spec/patch_file", "provider/kind/containerd"]),
     ("which", &["world"]),
     ("sysinfo", &["world"]),
 ];

@@ -26,6 +26,7 @@ mod host;
 mod interop;
 mod kill;
 mod nats_smoke;
+mod options;
 mod pipe;
 mod services;
 
@@ -67,6 +68,7 @@ fn main() {
     cases.extend(api_server::CASES);
     cases.extend(cluster::CASES);
     cases.extend(interop::CASES);
+    cases.extend(options::CASES);
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
     // libtest takes one filter; a person debugging wants several.

@@ -1,10 +1,12 @@
-//! The five documents that kind gives `kubeadm`, with node labels and taints at registration.
+//! The five documents that kind gives `kubeadm`, with node labels and taints at registration and the
+//! cluster file's patches merged in.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use serde_json::json;
 
+use crate::spec::patch::{Document, merge};
 use crate::spec::{Cluster, NetworkMode, Node, label};
 
 /// What the documents need beyond the node's own plan.
@@ -27,16 +29,17 @@ pub struct Facts<'a> {
 /// `/kind/kubeadm.conf` of one node.
 pub fn documents(facts: &Facts<'_>, node: &Node) -> String {
     let mut text = String::new();
-    for (index, document) in [
-        cluster_configuration(facts),
-        init_configuration(facts, node),
-        join_configuration(facts, node),
-        kubelet_configuration(facts),
-        proxy_configuration(),
-    ]
-    .iter()
-    .enumerate()
-    {
+    for (index, kind) in Document::ALL.into_iter().enumerate() {
+        let mut document = match kind {
+            Document::Cluster => cluster_configuration(facts),
+            Document::Init => init_configuration(facts, node),
+            Document::Join => join_configuration(facts, node),
+            Document::Kubelet => kubelet_configuration(facts),
+            Document::Proxy => proxy_configuration(),
+        };
+        for patch in facts.cluster.patches.of(kind) {
+            merge(&mut document, patch);
+        }
         if index > 0 {
             text.push_str("---\n");
         }
@@ -167,6 +170,7 @@ mod tests {
 
     use super::*;
     use crate::spec::Arch;
+    use crate::spec::patch::KubeadmPatch;
     use crate::spec::source::Sources;
     use crate::world::kube::manifest;
 
@@ -217,6 +221,40 @@ mod tests {
             let kinds: Vec<_> = golden(text).into_iter().map(without_registration_extras).collect();
             assert_eq!(ours, kinds, "{host}");
         }
+    }
+
+    #[test]
+    fn patches_are_merged_into_their_documents() {
+        let spec = crate::spec::load(&Sources::built_in(), "dev", None, Arch::Amd64).unwrap();
+        let mut cluster = spec.cluster;
+        for (document, value) in [
+            (Document::Kubelet, json!({"maxPods": 50, "evictionHard": {"nodefs.available": "1%"}})),
+            (
+                Document::Cluster,
+                json!({"apiServer": {"certSANs": ["dev.example"],
+                "extraArgs": [{"name": "profiling", "value": "false"}]}}),
+            ),
+        ] {
+            cluster.patches.documents.push(KubeadmPatch { document, value });
+        }
+        let facts = Facts {
+            cluster: &cluster,
+            control_plane: "dev-control-plane",
+            version: "v1.36.4",
+            token: "abcdef.0123456789abcdef",
+            address: Ipv4Addr::new(10, 89, 0, 2),
+            cgroup_v1: false,
+        };
+        let all = manifest::parse(&documents(&facts, &cluster.nodes[0])).unwrap();
+        assert_eq!(
+            all[0]["apiServer"]["certSANs"],
+            json!(["localhost", "127.0.0.1", "dev.example"])
+        );
+        let arguments = all[0]["apiServer"]["extraArgs"].to_string();
+        assert!(arguments.contains("runtime-config") && arguments.contains("profiling"));
+        assert_eq!((&all[3]["maxPods"], &all[3]["cgroupRoot"]), (&json!(50), &json!("/kubelet")));
+        assert_eq!(all[3]["evictionHard"]["imagefs.available"], "0%");
+        assert_eq!(all[3]["kind"], "KubeletConfiguration");
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use pipe::spec::source::Sources;
-use pipe::spec::{self, Arch, Spec, cluster_file, component_file, node_file, profile_file};
+use pipe::spec::{
+    self, Arch, Spec, cluster_file, component_file, mount_file, node_file, patch_file, port_file,
+    profile_file,
+};
 use pipe::{Error, Kind};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -173,7 +176,9 @@ fn scalar() -> impl Strategy<Value = String> {
 fn tree() -> impl Strategy<Value = String> {
     let keys: Vec<&'static str> = [
         cluster_file::KEYS,
-        cluster_file::LATER,
+        mount_file::KEYS,
+        patch_file::KEYS,
+        port_file::KEYS,
         node_file::KEYS,
         profile_file::KEYS,
         profile_file::IMAGES_KEYS,

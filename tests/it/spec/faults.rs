@@ -122,12 +122,9 @@ fn nodes_are_checked() {
 #[test]
 fn what_comes_later_is_refused_clearly() {
     insta::assert_snapshot!(cluster_problems(
-        "provider: k3d, patches: {},\n\
+        "provider: k3d,\n\
          nodes: [{name: a, controlPlane: true}]"
-    ), @r#"
-    clusters/x.yaml:2:11: "k3d" is not supported yet: use kind for now
-    clusters/x.yaml:2:16: "patches" is not supported yet: leave it out
-    "#);
+    ), @r#"clusters/x.yaml:2:11: "k3d" is not supported yet: use kind for now"#);
 }
 
 #[test]
@@ -142,6 +139,56 @@ fn versions_are_checked() {
     for good in ["v1.36.4", "'1.35'", "v1.34", "v1.30.2, nodeImage: 'registry.example/node:v1'"] {
         assert_eq!(cluster_problems(&format!("kubernetes: {good}, {node}")), "", "{good}");
     }
+}
+
+#[test]
+fn patches_are_checked() {
+    let node = "nodes: [{name: a, controlPlane: true}]";
+    insta::assert_snapshot!(cluster_problems(&format!("patches: {{kubelet: [], kubeadm: {{}}, containerd: 3, crio: x}}, {node}")), @r#"
+    clusters/x.yaml:2:20: a list is not valid here: write a mapping
+    clusters/x.yaml:2:33: a mapping is not valid here: write a list
+    clusters/x.yaml:2:49: 3 is not valid here: it must be text: put it in quotes
+    clusters/x.yaml:2:52: unknown key "crio": use one of kubelet, kubeadm, containerd
+    "#);
+    insta::assert_snapshot!(cluster_problems(&format!(
+        "patches: {{kubelet: {{kind: ClusterConfiguration}}, kubeadm: [{{apiServer: {{}}}},\n\
+         {{kind: ClusterConfig}}, {{kind: ClusterConfiguration, apiVersion: kubeadm.k8s.io/v1beta3,\n\
+         networking: {{podSubnet: 10.0.0.0/16, dnsDomain: x.local}}, apiServer: {{extraArgs: {{v: '4'}}}}}},\n\
+         {{kind: InitConfiguration, nodeRegistration: {{kubeletExtraArgs: [{{name: node-ip, value: x}},\n\
+         {{name: v, value: 4}}]}}}}, {{kind: KubeletConfiguration, cgroupDriver: cgroupfs, maxPods: off}}]}}, {node}"
+    )), @r#"
+    clusters/x.yaml:2:27: ClusterConfiguration stands under kubelet: move it to kubeadm, or leave kind out
+    clusters/x.yaml:2:60: the patch does not say of which document: add kind:, one of ClusterConfiguration, InitConfiguration, JoinConfiguration, KubeletConfiguration, KubeProxyConfiguration
+    clusters/x.yaml:3:8: kubeadm reads no document of kind "ClusterConfig": use one of ClusterConfiguration, InitConfiguration, JoinConfiguration, KubeletConfiguration, KubeProxyConfiguration
+    clusters/x.yaml:3:65: pipe writes ClusterConfiguration as kubeadm.k8s.io/v1beta4: leave apiVersion out, and write the patch in that form
+    clusters/x.yaml:4:25: networking.podSubnet is pipe's to decide: write podSubnet: in the cluster file
+    clusters/x.yaml:4:82: arguments are a list in this version of kubeadm's documents: write [{name: NAME, value: 'VALUE'}]
+    clusters/x.yaml:5:72: the argument node-ip is pipe's to give: leave it out
+    clusters/x.yaml:6:18: 4 is not valid here: it must be text: put it in quotes
+    clusters/x.yaml:6:68: cgroupDriver is pipe's to decide: the node image decides it
+    clusters/x.yaml:6:87: off means true or false to some programs and text to others: write true or false, or put it in quotes
+    "#);
+    assert_eq!(
+        cluster_problems(&format!(
+            "patches: {{kubelet: {{maxPods: 50}}, kubeadm: [{{kind: ClusterConfiguration, apiServer: \
+             {{extraArgs: [{{name: v, value: '4'}}]}}}}], containerd: \"[debug]\\nlevel = 'debug'\"}}, {node}"
+        )),
+        ""
+    );
+}
+
+#[test]
+fn a_patch_of_containerd_is_read_as_toml() {
+    let cluster = |lines: &str| {
+        format!(
+            "apiVersion: pipe.dev/v1alpha1\nkind: Cluster\nname: x\nprofile: quickstart\n\
+             nodes: [{{name: a, controlPlane: true}}]\npatches:\n  containerd: |\n{lines}"
+        )
+    };
+    let broken = cluster("    [debug]\n    level = info\n");
+    insta::assert_snapshot!(problems(&[("clusters/x.yaml", &broken)], "x"), @"clusters/x.yaml:9:1: the patch is no TOML (invalid float, expected `inf`): correct it; keys with dots go in quotes");
+    let owned = cluster("    [grpc]\n    gid = 0\n    address = \"/run/x.sock\"\n");
+    insta::assert_snapshot!(problems(&[("clusters/x.yaml", &owned)], "x"), @"clusters/x.yaml:10:1: grpc.address of containerd is pipe's to decide: kubelet looks for the socket where it is");
 }
 
 #[test]
@@ -258,7 +305,7 @@ fn components_are_checked_together() {
     profiles/p.yaml:6:35: two has no size "big": use single
     profiles/p.yaml:7:10: three needs four, which is not here: add four to the components
     profiles/p.yaml:7:28: the namespace kube-system belongs to Kubernetes: use a name such as data or messaging
-    profiles/p.yaml:7:49: a list is not valid here: write a mapping of chart values
+    profiles/p.yaml:7:49: a list is not valid here: write a mapping
     profiles/p.yaml:8:10: the component one stands twice: keep one of them
     profiles/p.yaml:9:3: "namespace" is missing: add namespace: data
     profiles/p.yaml:9:10: unknown component "five": use one of clickhouse, minio, nats, one, silo, three, two
@@ -298,7 +345,7 @@ env: {url: x, A: '{port:clint}', B: '{user}', C: '{'}
     profiles/components/bad.yaml:10:53: 4 is not valid here: write a whole number from 12 to 128
     profiles/components/bad.yaml:10:67: "host" cannot be a key here: use a name such as password
     profiles/components/bad.yaml:11:16: "thrd" is none of the ports: did you mean "third"?
-    profiles/components/bad.yaml:12:24: off means true or false to Helm and text elsewhere: write true or false, or put it in quotes
+    profiles/components/bad.yaml:12:24: off means true or false to some programs and text to others: write true or false, or put it in quotes
     profiles/components/bad.yaml:13:9: "within" is missing: add within: 3m
     profiles/components/bad.yaml:13:27: holds 0 conditions: name one of statefulSet, deployment and endpoints
     profiles/components/bad.yaml:13:36: "3 minutes" is not a length of time: write a time such as 90s, 3m or 1h

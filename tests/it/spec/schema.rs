@@ -8,7 +8,8 @@ use pipe::spec::problem::Problems;
 use pipe::spec::read::Cursor;
 use pipe::spec::source::{Folder, Sources};
 use pipe::spec::{
-    cluster_file, component_file, mount_file, node_file, port, port_file, profile_file, yaml,
+    cluster_file, component_file, mount_file, node_file, patch_file, port, port_file, profile_file,
+    yaml,
 };
 use serde_json::Value;
 
@@ -34,6 +35,7 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("cluster", "/$defs/node/properties", node_file::KEYS),
         ("cluster", "/$defs/port/properties", port_file::KEYS),
         ("cluster", "/$defs/mount/properties", mount_file::KEYS),
+        ("cluster", "/properties/patches/properties", patch_file::KEYS),
         ("profile", "/properties", profile_file::KEYS),
         ("profile", "/properties/images/properties", profile_file::IMAGES_KEYS),
         ("profile", "/$defs/component/properties", profile_file::COMPONENT_KEYS),
