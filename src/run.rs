@@ -22,6 +22,7 @@ use crate::state::journal::{Entry, Journal, RunOutcome};
 use crate::{Error, Kind, Result};
 
 mod buckets;
+mod carry_out;
 pub mod components;
 pub mod configure;
 pub mod context;

@@ -43,7 +43,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         let mut removed = Vec::new();
         for cluster in clusters {
             let _lock = app.lock(&cluster, "teardown", events).await?;
-            let plan = teardown::teardown(&world, &app.paths, &sources, &cluster, events).await?;
+            let environment = app.environment(&sources, events);
+            let plan = teardown::teardown(&environment, &world, &cluster).await?;
             if plan.is_empty() {
                 events.info(format!("there is no cluster {cluster}"));
             } else {

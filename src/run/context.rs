@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::up::Environment;
 use super::wait::Wait;
 use crate::plan::{Observed, Reservation};
 use crate::report::{Events, Mask};
@@ -72,6 +73,29 @@ pub struct Connections {
 }
 
 impl Context {
+    /// What steps on `cluster` share when nothing but its name is known.
+    pub fn new(
+        environment: &Environment<'_>,
+        world: &Arc<World>,
+        cluster: &ClusterName,
+    ) -> Context {
+        Context {
+            world: Arc::clone(world),
+            paths: environment.paths.clone(),
+            cluster: cluster.clone(),
+            spec: None,
+            reservation: None,
+            observed: Observed::default(),
+            sources: environment.sources.clone(),
+            events: environment.events.clone(),
+            mask: environment.mask.clone(),
+            stop: CancellationToken::new(),
+            kubeconfig: environment.kubeconfig.clone(),
+            smoke: Mutex::default(),
+            connections: Connections::default(),
+        }
+    }
+
     /// The cluster's state folder.
     pub fn state(&self) -> ClusterFolder {
         self.paths.cluster(&self.cluster)

@@ -1,14 +1,13 @@
 //! `smoke`: proves components of a cluster that runs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Connections, Context, KubeconfigChoice};
+use super::context::Context;
 use super::observe;
 use super::status::{no_cluster, spec_of};
 use super::up::Environment;
-use crate::plan::Observed;
 use crate::smoke::Report;
 use crate::spec::{ClusterName, Component};
 use crate::state::receipt::Receipt;
@@ -33,19 +32,10 @@ pub async fn prove(
     let chosen = choose(&spec.profile.components, names)?;
     let world = World::connect(environment.env, environment.engine).await?;
     let context = Context {
-        world: Arc::new(world),
-        paths: paths.clone(),
-        cluster: cluster.clone(),
         spec: Some(spec.clone()),
         reservation: Some(reservation),
-        observed: Observed::default(),
-        sources: environment.sources.clone(),
-        events: environment.events.clone(),
-        mask: environment.mask.clone(),
         stop: CancellationToken::clone(&environment.cancel),
-        kubeconfig: KubeconfigChoice::default(),
-        smoke: Mutex::default(),
-        connections: Connections::default(),
+        ..Context::new(environment, &Arc::new(world), cluster)
     };
     let mut reports = Vec::new();
     for mut component in chosen {

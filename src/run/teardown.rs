@@ -1,19 +1,19 @@
 //! `teardown`: removes a cluster from what is there, never stops early, and leaves nothing.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Connections, Context, KubeconfigChoice};
-use super::{Runner, observe};
+use super::carry_out::carry_out;
+use super::context::Context;
+use super::observe;
+use super::up::Environment;
 use crate::Result;
 use crate::plan::{Plan, teardown as plan};
 use crate::provider::{kind, labels};
-use crate::report::{Events, Mask};
 use crate::spec::ClusterName;
-use crate::spec::source::Sources;
-use crate::state::journal::{Journal, RunOutcome};
+use crate::state::journal::RunOutcome;
 use crate::state::paths::Paths;
 use crate::state::receipt::{Receipt, StepOutcome, StepReceipt};
 use crate::state::version;
@@ -28,12 +28,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Removes `cluster`. The caller holds its lock. Returns the plan that was run; an empty one means
 /// there was nothing.
 pub async fn teardown(
+    environment: &Environment<'_>,
     world: &Arc<World>,
-    paths: &Paths,
-    sources: &Sources,
     cluster: &ClusterName,
-    events: &Events,
 ) -> Result<Plan> {
+    let paths = environment.paths;
     let state = paths.cluster(cluster);
     await_late_creations(world, &Receipt::load(&state)?, cluster).await?;
     if let Err(error) = observe::recognise(world, cluster).await
@@ -49,37 +48,10 @@ pub async fn teardown(
     let observed = observe::observe(world, paths, cluster, None, None).await?;
     let plan = plan::teardown(cluster, &observed, kind::NETWORK, state.path().exists());
     if !plan.is_empty() {
-        let stop = CancellationToken::new();
-        let context = Arc::new(Context {
-            world: Arc::clone(world),
-            paths: paths.clone(),
-            cluster: cluster.clone(),
-            spec: None,
-            reservation: None,
-            observed,
-            sources: sources.clone(),
-            events: events.clone(),
-            mask: Mask::default(),
-            stop: stop.clone(),
-            kubeconfig: KubeconfigChoice::default(),
-            smoke: Mutex::default(),
-            connections: Connections::default(),
-        });
-        let runner = Runner {
-            performer: context,
-            events: events.clone(),
-            journal: Journal::begin(
-                &state.journal(),
-                plan.operation.as_str(),
-                None,
-                Mask::default(),
-            )?,
-            // Half a removal helps nobody: the first Ctrl-C is ignored, the second aborts.
-            cancel: CancellationToken::new(),
-            stop,
-            keep: true,
-        };
-        runner.run(&plan).await.into_result()?;
+        let context = Arc::new(Context { observed, ..Context::new(environment, world, cluster) });
+        // Half a removal helps nobody: the first Ctrl-C is ignored, the second aborts.
+        let cancel = CancellationToken::new();
+        carry_out(&context, &plan, None, &cancel, true).await?.into_result()?;
     }
     Ok(plan)
 }

@@ -1,15 +1,16 @@
 //! `up` and `plan`: the whole way from files to a running, proven cluster. The command line and the
 //! daemon are two front doors to this.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Connections, Context, KubeconfigChoice};
+use super::carry_out::carry_out;
+use super::context::{Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
 use super::summary::{self, UpComponent};
-use super::{Finished, Runner, doctor, observe, teardown};
+use super::{doctor, observe, teardown};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
 use crate::plan::{Observed, Operation, Plan, Reservation};
@@ -186,38 +187,16 @@ async fn run(
     observed: Observed,
     plan: &Plan,
 ) -> Result<(Vec<(String, f64)>, Vec<crate::smoke::Report>)> {
-    let cluster = &prepared.spec.cluster.name;
-    let state = environment.paths.cluster(cluster);
-    let stop = CancellationToken::new();
     let context = Arc::new(Context {
-        world: Arc::clone(world),
-        paths: environment.paths.clone(),
-        cluster: cluster.clone(),
         spec: Some(prepared.spec.clone()),
         reservation: Some(prepared.reservation.clone()),
         observed,
-        sources: environment.sources.clone(),
-        events: environment.events.clone(),
-        mask: environment.mask.clone(),
-        stop: stop.clone(),
-        kubeconfig: environment.kubeconfig.clone(),
-        smoke: Mutex::default(),
-        connections: Connections::default(),
+        ..Context::new(environment, world, &prepared.spec.cluster.name)
     });
     let profile = Some(&prepared.spec.profile.name);
-    let mask = environment.mask.clone();
-    let journal = Journal::begin(&state.journal(), plan.operation.as_str(), profile, mask)?;
-    let runner = Runner {
-        performer: Arc::clone(&context),
-        events: environment.events.clone(),
-        journal,
-        cancel: environment.cancel.clone(),
-        stop,
-        keep: environment.keep,
-    };
-    let finished: Finished = runner.run(plan).await;
+    let (cancel, keep) = (&environment.cancel, environment.keep);
+    let finished = carry_out(&context, plan, profile, cancel, keep).await?;
     let reports = context.take_reports();
-    Receipt::load(&state)?.save(&state)?;
     Ok((finished.into_result()?, reports))
 }
 
