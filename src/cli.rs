@@ -21,7 +21,9 @@ pub mod man;
 pub mod plan;
 pub mod purge;
 pub mod smoke;
+pub mod start;
 pub mod status;
+pub mod stop;
 pub mod teardown;
 pub mod up;
 
@@ -69,6 +71,8 @@ enum Command {
     Plan(plan::Args),
     Status(status::Args),
     Smoke(smoke::Args),
+    Stop(stop::Args),
+    Start(start::Args),
     Teardown(teardown::Args),
     List(list::Args),
     Doctor(doctor::Args),
@@ -122,6 +126,8 @@ impl Cli {
             Command::Plan(args) => plan::run(app, args).await.map(|()| 0),
             Command::Status(args) => status::run(app, args).await.map(|()| 0),
             Command::Smoke(args) => smoke::run(app, args).await,
+            Command::Stop(args) => stop::run(app, args).await.map(|()| 0),
+            Command::Start(args) => start::run(app, args).await.map(|()| 0),
             Command::Teardown(args) => teardown::run(app, args).await.map(|()| 0),
             Command::Doctor(args) => doctor::run(app, args).await,
             Command::List(args) => list::run(app, args).await.map(|()| 0),

@@ -19,6 +19,7 @@ pub mod reserve;
 pub mod teardown;
 #[cfg(test)]
 mod tests;
+pub mod wake;
 
 pub use action::{Action, NodePlan, Publish};
 pub use observed::Observed;
@@ -64,6 +65,10 @@ pub enum Operation {
     Up,
     /// Remove a cluster.
     Teardown,
+    /// Start a cluster's containers.
+    Start,
+    /// Stop a cluster's containers.
+    Stop,
 }
 
 impl Operation {
@@ -72,6 +77,8 @@ impl Operation {
         match self {
             Operation::Up => "up",
             Operation::Teardown => "teardown",
+            Operation::Start => "start",
+            Operation::Stop => "stop",
         }
     }
 }

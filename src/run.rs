@@ -33,6 +33,7 @@ mod nodes;
 pub mod observe;
 mod perform;
 mod platform;
+pub mod power;
 pub mod prepare;
 pub mod prove;
 mod ranges;

@@ -212,6 +212,13 @@ pub enum NetworkMode {
 }
 
 impl NetworkMode {
+    /// The mode that a file or label names.
+    pub fn parse(text: &str) -> Option<NetworkMode> {
+        [NetworkMode::Auto, NetworkMode::Bundled, NetworkMode::Static, NetworkMode::None]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+    }
+
     /// As files and labels write it.
     pub const fn as_str(self) -> &'static str {
         match self {

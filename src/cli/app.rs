@@ -162,7 +162,7 @@ impl App {
     pub async fn looking<T>(&self, look: impl AsyncFnOnce(&World) -> Result<T>) -> Result<T> {
         let world = self.world().await?;
         let result = look(&world).await;
-        release_engine(&world, &self.paths).await?;
+        release_engine(&world).await?;
         result
     }
 

@@ -51,7 +51,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
                 removed.push(cluster.to_string());
             }
         }
-        teardown::release_engine(&world, &app.paths).await?;
+        teardown::release_engine(&world).await?;
         Ok(Removed { clusters: removed })
     });
     app.report.result("teardown", Ok(&removed.await?))

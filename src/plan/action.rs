@@ -132,6 +132,15 @@ pub enum Action {
         /// Container.
         host: String,
     },
+    /// Stop a running node container: its programs are asked to end, and waited for.
+    StopNode {
+        /// Container.
+        host: String,
+    },
+    /// Give nodes back the simulated resources that kubelet forgot at its start.
+    RestoreResources,
+    /// Wait until the pods of every release of ours are ready.
+    AwaitReleases,
     /// Wait until systemd and containerd answer in a node.
     AwaitBoot {
         /// Container.
@@ -266,6 +275,9 @@ impl Action {
                 format!("create node {} ({})", node.node.name, node.node.host)
             }
             Action::StartNode { host } => format!("start node {host}"),
+            Action::StopNode { host } => format!("stop node {host}"),
+            Action::RestoreResources => "set simulated resources again".to_owned(),
+            Action::AwaitReleases => "wait for what is installed".to_owned(),
             Action::AwaitBoot { host } => format!("wait for {host} to boot"),
             Action::InitControlPlane { host } => format!("start Kubernetes on {host}"),
             Action::AwaitApi => "wait for the API server".to_owned(),

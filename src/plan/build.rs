@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{NodeChange, NodePlan, Publish, Route};
 use super::input::Input;
 use super::observed::{Live, LiveNode, NodeStage};
-use super::{Action, Operation, Phase, Plan, components};
+use super::{Action, Operation, Phase, Plan, components, wake};
 use crate::spec::kubernetes::Version;
 use crate::spec::{NetworkMode, Node, Taint, port};
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// # Errors
 /// A node would have to be replaced and `--replace` was not given.
 pub fn build(input: &Input<'_>) -> Result<Plan> {
-    if let Some(plan) = wake(input) {
+    if let Some(plan) = wake::before_up(input) {
         return Ok(plan);
     }
     let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
@@ -24,48 +24,6 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
     cluster_steps(input, &fresh, &mut plan);
     components::add(input, &fresh, &mut plan);
     Ok(plan)
-}
-
-/// A plan of its own for a cluster that was made and cannot be asked now: containers are stopped, or
-/// its kubeconfig is gone. This is how a reboot heals. What else differs is seen by the next plan.
-fn wake(input: &Input<'_>) -> Option<Plan> {
-    let facts = &input.observed.nodes;
-    let is = |node: &Node, stage| facts.get(&node.host).is_some_and(|facts| facts.stage == stage);
-    let (control, workers): (Vec<_>, Vec<_>) =
-        input.spec.cluster.nodes.iter().partition(|node| node.control_plane);
-    let made = |node: &&Node| is(node, NodeStage::Stopped) || is(node, NodeStage::Running);
-    let any_stopped = facts.values().any(|facts| facts.stage == NodeStage::Stopped);
-    if !control.iter().all(made) || (input.observed.live.is_some() && !any_stopped) {
-        return None;
-    }
-    let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
-    plan.more = true;
-    let start = |plan: &mut Plan, node: &Node, needs: &[&str]| {
-        if is(node, NodeStage::Stopped) {
-            let action = Action::StartNode { host: node.host.clone() };
-            let id = format!("start/{}", node.name);
-            plan.add(id, Phase::Component, needs.iter().copied(), action);
-        }
-    };
-    for node in &control {
-        start(&mut plan, node, &[]);
-    }
-    let started = plan.ids("start/");
-    let started = || started.iter().map(String::as_str);
-    if !input.observed.kubeconfig {
-        plan.add("kubeconfig", Phase::Component, started(), Action::WriteKubeconfig);
-    }
-    let needs = started().chain(["kubeconfig"]);
-    plan.add("api", Phase::Component, needs, Action::AwaitApi);
-    for node in &workers {
-        start(&mut plan, node, &["api"]);
-    }
-    for node in input.spec.cluster.nodes.iter().filter(made) {
-        let own = format!("start/{}", node.name);
-        let action = Action::AwaitNode { host: node.host.clone() };
-        plan.add(format!("ready/{}", node.name), Phase::Component, ["api", own.as_str()], action);
-    }
-    Some(plan)
 }
 
 /// Containers to make, after adding steps that remove what stands in their place.
@@ -224,7 +182,7 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
         let action = Action::InitControlPlane { host: control.host.clone() };
         plan.add("init", Phase::Cluster, [own_boot.as_str()], action);
     }
-    // Of a cluster that stands, a lost kubeconfig is written by `wake`: without it nothing is seen.
+    // Of a cluster that stands, a lost kubeconfig is written by `plan::wake`: without it nothing is seen.
     if new_cluster {
         plan.add("kubeconfig", Phase::Cluster, ["init"], Action::WriteKubeconfig);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::kubernetes::Version;
-use crate::spec::{ComponentName, Taint};
+use crate::spec::{ComponentName, NetworkMode, Taint};
 
 /// The state of the world as far as one cluster is concerned.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -20,6 +20,8 @@ pub struct Observed {
     pub live: Option<Live>,
     /// Whether the user's kubeconfig and ours name the cluster.
     pub kubeconfig: bool,
+    /// How the cluster's pods are connected, by its containers' label.
+    pub pod_network: Option<NetworkMode>,
 }
 
 /// The shared network.
@@ -46,8 +48,12 @@ pub enum NodeStage {
 /// A node container.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeFacts {
+    /// Our name of the node.
+    pub name: String,
     /// How far it is.
     pub stage: NodeStage,
+    /// Whether its container runs, however far it is.
+    pub running: bool,
     /// Our label.
     pub spec_hash: String,
     /// Our label that says what the hash is of; empty where an earlier version made the container.
@@ -126,6 +132,8 @@ pub struct Applied {
     pub taints: Vec<Taint>,
     /// Names of simulated resources.
     pub resources: BTreeSet<String>,
+    /// How much of each, to set it again after a start that knows no files.
+    pub amounts: BTreeMap<String, u64>,
 }
 
 /// A Helm release of ours.

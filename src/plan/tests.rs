@@ -14,7 +14,7 @@ use super::observed::{
 };
 use super::reserve::{NodeAddress, Reservation};
 use super::teardown::teardown;
-use super::{Phase, Plan};
+use super::{Phase, Plan, wake};
 use crate::spec::kubernetes::DEFAULT;
 use crate::spec::source::Sources;
 use crate::spec::{
@@ -86,7 +86,9 @@ impl World {
         let bundled = self.spec.cluster.network == NetworkMode::Bundled;
         for node in &self.spec.cluster.nodes {
             let facts = NodeFacts {
+                name: node.name.to_string(),
                 stage: NodeStage::Running,
+                running: true,
                 spec_hash: node.container_hash(&self.spec.cluster),
                 settings: node.settings(&self.spec.cluster),
                 control_plane: node.control_plane,
@@ -98,6 +100,7 @@ impl World {
                 labels: node.labels.keys().cloned().collect(),
                 taints: node.taints.clone(),
                 resources: node.resources.keys().cloned().collect(),
+                amounts: node.resources.clone(),
             };
             let cidr = self.reservation.nodes.get(&node.host).map(|node| node.pod_cidr.clone());
             let found = LiveNode {
@@ -214,6 +217,46 @@ fn stopped_nodes_are_started_in_order_and_nothing_else_is_done() {
       ready/edge  wait for node dev-worker to be Ready  <- start/edge
       ready/gpu   wait for node dev-worker2 to be Ready  <- start/gpu
     ");
+}
+
+#[test]
+fn a_stop_and_a_start_know_only_labels() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    let name = world.spec.cluster.name.clone();
+    insta::assert_snapshot!(wake::stop(&name, &world.observed).to_text(), @r"
+    stop dev: 3 steps
+      stop/edge  stop node dev-worker
+      stop/gpu   stop node dev-worker2
+      stop/core  stop node dev-control-plane  <- stop/edge, stop/gpu
+    ");
+    assert!(wake::start(&name, &world.observed).unwrap().is_empty(), "all of them run");
+
+    for facts in world.observed.nodes.values_mut() {
+        (facts.stage, facts.running) = (NodeStage::Stopped, false);
+    }
+    world.observed.live = None;
+    assert!(wake::stop(&name, &world.observed).is_empty(), "none of them runs");
+    insta::assert_snapshot!(wake::start(&name, &world.observed).unwrap().to_text(), @r"
+    start dev: 11 steps
+      start/core  start node dev-control-plane
+      api         wait for the API server  <- start/core
+      start/edge  start node dev-worker  <- api
+      start/gpu   start node dev-worker2  <- api
+      ready/core  wait for node dev-control-plane to be Ready  <- api
+      ready/edge  wait for node dev-worker to be Ready  <- start/edge
+      ready/gpu   wait for node dev-worker2 to be Ready  <- start/gpu
+      resources   set simulated resources again  <- ready/core, ready/edge, ready/gpu
+      proxy       wait for service addresses (kube-proxy)  <- ready/core, ready/edge, ready/gpu
+      dns-ready   wait for cluster DNS  <- proxy
+      releases    wait for what is installed  <- dns-ready, resources
+    ");
+
+    world.observed.pod_network = Some(NetworkMode::None);
+    let plan = wake::start(&name, &world.observed).unwrap();
+    assert!(plan.step("dns-ready").is_none(), "{}", plan.to_text());
+    world.observed.nodes.get_mut("dev-control-plane").unwrap().stage = NodeStage::HalfMade;
+    let error = wake::start(&name, &world.observed).unwrap_err();
+    assert!(error.code == "half-made" && error.hints[0].contains("pipe up dev"), "{error:?}");
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn applied(node: &Node) -> String {
         labels: node.labels.keys().cloned().collect(),
         taints: node.taints.clone(),
         resources: node.resources.keys().cloned().collect(),
+        amounts: node.resources.clone(),
     };
     serde_json::to_string(&applied).unwrap_or_default()
 }

@@ -129,6 +129,15 @@ impl Context {
             .ok_or_else(|| Error::bug("the spec has no control plane"))
     }
 
+    /// The control plane's container, also where only labels are known.
+    pub fn control_plane_host(&self) -> Result<&str> {
+        if self.spec.is_some() {
+            return Ok(&self.control_plane()?.host);
+        }
+        let found = self.observed.nodes.iter().find(|(_, facts)| facts.control_plane);
+        found.map(|(host, _)| host.as_str()).ok_or_else(|| Error::bug("there is no control plane"))
+    }
+
     /// The API server, through our own kubeconfig.
     pub async fn kube(&self) -> Result<&Kube> {
         let connect = || async { Kube::from_kubeconfig(&self.state().kubeconfig()).await };

@@ -60,7 +60,7 @@ pub async fn examine(environment: &Environment<'_>, request: Option<&Request>) -
     }
     .await;
     if let Ok(world) = &world {
-        super::teardown::release_engine(world, paths).await?;
+        super::teardown::release_engine(world).await?;
     }
     Ok(Report::new(facts?))
 }

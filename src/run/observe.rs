@@ -10,7 +10,7 @@ use crate::plan::observed::{
 };
 use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE};
 use crate::provider::labels;
-use crate::spec::{ClusterName, Component, ImageName, Spec, StandIns};
+use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, StandIns};
 use crate::state::credentials::Credentials;
 use crate::state::paths::{ClusterFolder, Paths};
 use crate::state::{reservation, version};
@@ -40,6 +40,8 @@ pub async fn observe(
     }
     observed.network = network(world, paths, cluster).await?;
     observed.kubeconfig = state.kubeconfig().exists();
+    let label = containers.iter().find_map(|container| container.labels.get(labels::NETWORK));
+    observed.pod_network = label.and_then(|label| NetworkMode::parse(label));
     if let Some(spec) = spec {
         let components = spec.profile.components.iter();
         let images = components.flat_map(|component| component.definition.images.iter());
@@ -116,8 +118,11 @@ async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFact
         (true, false) => NodeStage::Stopped,
         (true, true) => NodeStage::Running,
     };
+    let name = container.labels.get(labels::NODE).unwrap_or(&container.name).clone();
     Ok(NodeFacts {
+        name,
         stage,
+        running: container.state == State::Running,
         spec_hash: container.labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
         settings: container
             .labels

@@ -4,7 +4,7 @@ use super::Perform;
 use super::context::Context;
 use std::path::PathBuf;
 
-use super::{buckets, components, evidence, images, nodes, platform, removal, smoke};
+use super::{buckets, components, evidence, images, nodes, platform, power, removal, smoke};
 use crate::plan::{Action, Step};
 use crate::{Error, Result};
 
@@ -26,6 +26,9 @@ impl Perform for Context {
             Action::UpdateRoutes(node) => nodes::update_routes(self, node).await,
             Action::CreateNode(node) => nodes::create(self, node).await,
             Action::StartNode { host } => nodes::start(self, id, host).await,
+            Action::StopNode { host } => power::stop_node(self, host).await,
+            Action::RestoreResources => power::restore_resources(self, id).await,
+            Action::AwaitReleases => power::await_releases(self, id).await,
             Action::AwaitBoot { host } => nodes::await_boot(self, id, host).await,
             Action::InitControlPlane { host } => nodes::init(self, id, host).await,
             Action::JoinNode { host } => nodes::join(self, id, host).await,

@@ -56,7 +56,7 @@ pub(super) async fn await_api(context: &Context, id: &str) -> Result<()> {
 
 /// Our own kubeconfig, and its entries in the user's.
 pub(super) async fn write_kubeconfig(context: &Context) -> Result<()> {
-    let host = &context.control_plane()?.host;
+    let host = context.control_plane_host()?;
     let admin = context.world.engine.get_file(host, ADMIN_CONF).await?.ok_or_else(|| {
         Error::failed("no-admin-conf", format!("{host} has no {ADMIN_CONF}"))
             .because("the control plane was never initialised")

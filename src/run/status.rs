@@ -194,16 +194,7 @@ pub async fn status(
         return Err(no_cluster(cluster));
     }
     let info = world.engine.info().await?;
-    let containers = world.engine.containers(&[labels::CLUSTER]).await?;
-    let network = containers
-        .iter()
-        .filter(|c| c.labels.get(labels::CLUSTER).is_some_and(|c| c == cluster.as_str()))
-        .find_map(|container| container.labels.get(labels::NETWORK).map(String::as_str));
-    let pod_network = match network {
-        Some("bundled") => NetworkMode::Bundled,
-        Some("none") => NetworkMode::None,
-        _ => NetworkMode::Static,
-    };
+    let pod_network = observed.pod_network.unwrap_or(NetworkMode::Static);
     let node_image = observed.nodes.values().next().map(|facts| facts.image.clone());
     let node_image = node_image.unwrap_or_default();
     let nodes = spec.cluster.nodes.iter().map(|node| {

@@ -18,6 +18,7 @@ use crate::state::paths::Paths;
 use crate::state::receipt::{Receipt, StepOutcome, StepReceipt};
 use crate::state::version;
 use crate::world::World;
+use crate::world::engine::State;
 
 /// How long the engine needs at most to make a container that it was asked for.
 const LATE: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ pub async fn teardown(
     if let Err(error) = observe::recognise(world, cluster).await
         && error.code == version::NEWER
     {
-        events.warn(format!(
+        environment.events.warn(format!(
             "{}: all that carries its label {} on the engine is removed, and what this pipe knows \
              of on disk",
             error.what,
@@ -87,12 +88,13 @@ pub async fn sweep(world: &World, paths: &Paths, cluster: &ClusterName) -> Resul
     if world.engine.containers(&[&filter]).await?.is_empty() {
         paths.remove_cluster(cluster)?;
     }
-    release_engine(world, paths).await
+    release_engine(world).await
 }
 
-/// Stops the engine's service if we started it and no cluster needs it any more.
-pub async fn release_engine(world: &World, paths: &Paths) -> Result<()> {
+/// Stops the engine's service if we started it and no node of ours runs. Stopped ones need none:
+/// the next command starts it again.
+pub async fn release_engine(world: &World) -> Result<()> {
     let left = world.engine.containers(&[labels::CLUSTER]).await;
-    let idle = left.is_ok_and(|left| left.is_empty()) && paths.clusters()?.is_empty();
+    let idle = left.is_ok_and(|left| left.iter().all(|node| node.state != State::Running));
     world.release(idle).await
 }

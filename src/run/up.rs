@@ -119,7 +119,7 @@ pub async fn plan(environment: &Environment<'_>, request: &Request) -> Result<Pl
         Ok(plan)
     }
     .await;
-    teardown::release_engine(&world, environment.paths).await?;
+    teardown::release_engine(&world).await?;
     plan
 }
 
