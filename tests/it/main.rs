@@ -25,6 +25,7 @@ mod layers;
 mod lying_clickhouse;
 mod lying_nats;
 mod lying_s3;
+mod recorded;
 mod scripted;
 mod scripted_kube;
 mod spec;
