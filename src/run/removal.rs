@@ -79,13 +79,10 @@ pub(super) async fn network(context: &Context, name: &str) -> Result<()> {
 pub(super) async fn kubeconfig(context: &Context) -> Result<()> {
     let name = kind::context(context.cluster.as_str());
     let lock = context.shared_lock("clean kubeconfig").await?;
-    let explicit = context.kubeconfig.file.as_deref();
     let env = &context.world.env;
-    let usual = kubeconfig::user_file(explicit, |name| env.get(name).map(str::to_owned)).ok();
+    let usual = kubeconfig::user_file(None, |name| env.get(name).map(str::to_owned)).ok();
     let (paths, cluster) = (&context.paths, &context.cluster);
-    let explicit = usual.as_deref().filter(|_| explicit.is_some());
-    let done =
-        kubeconfig::unmerge(paths, cluster, &name, explicit, usual.as_deref(), &lock).await?;
+    let done = kubeconfig::unmerge(paths, cluster, &name, usual.as_deref(), &lock).await?;
     if done.damaged {
         context.events.warn(format!(
             "the record of kubeconfig files was damaged: if you merged {name} into others than the \

@@ -124,15 +124,14 @@ pub struct Unmerged {
     pub damaged: bool,
 }
 
-/// Takes the entries called `name` (`kind-dev`) out of every file that they were merged into, and
-/// out of `explicit`; where the record of that is damaged, out of `usual`. A file that we made and
+/// Takes the entries called `name` (`kind-dev`) out of every file that they were merged into; where
+/// the record of that is damaged, out of `usual`. A file that we made and
 /// that holds nothing else now is removed. Every file is tried; the first failure is returned, and
 /// a second call tries again.
 pub async fn unmerge(
     paths: &Paths,
     cluster: &ClusterName,
     name: &str,
-    explicit: Option<&Path>,
     usual: Option<&Path>,
     _lock: &SharedLock,
 ) -> Result<Unmerged> {
@@ -141,10 +140,8 @@ pub async fn unmerge(
         Err(error) if error.code == file::BROKEN => (Merged::default(), true),
         read => (read?.unwrap_or_default(), false),
     };
-    for path in explicit.into_iter().chain(usual.filter(|_| damaged)) {
-        if !merged.files.iter().any(|known| known.path == path) {
-            merged.files.push(MergedFile { path: path.to_owned(), created: Created::Nothing });
-        }
+    if let Some(path) = usual.filter(|_| damaged) {
+        merged.files.push(MergedFile { path: path.to_owned(), created: Created::Nothing });
     }
     let (mut changed, mut failed) = (Vec::new(), None);
     for merged in &merged.files {

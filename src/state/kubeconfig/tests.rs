@@ -91,7 +91,7 @@ impl Fixture {
 
     async fn unmerge(&self, cluster: &ClusterName) -> Result<Vec<PathBuf>> {
         let (name, usual) = (format!("kind-{cluster}"), self.config());
-        let done = unmerge(&self.paths, cluster, &name, None, Some(&usual), &self.lock).await?;
+        let done = unmerge(&self.paths, cluster, &name, Some(&usual), &self.lock).await?;
         Ok(done.changed)
     }
 
@@ -365,18 +365,6 @@ async fn a_record_of_a_newer_pipe_is_left_alone() {
     }
     assert_eq!(fs::read_to_string(&record).unwrap(), newer);
     assert!(fs::read_to_string(fixture.config()).unwrap().contains("kind-dev"));
-}
-
-#[tokio::test]
-async fn a_file_that_is_named_is_cleaned_too() {
-    let fixture = Fixture::new().await;
-    let dev = fixture.cluster("dev");
-    fixture.merge(&dev, true).await.unwrap();
-    let copy = fixture.home.path().join("copy");
-    fs::copy(fixture.config(), &copy).unwrap();
-    let done = unmerge(&fixture.paths, &dev, "kind-dev", Some(&copy), None, &fixture.lock).await;
-    assert_eq!(done.unwrap().changed, [fixture.config(), copy.clone()]);
-    assert!(!fs::read_to_string(&copy).unwrap().contains("kind-dev"));
 }
 
 /// As root, renaming over `/dev/null` works, and the host is broken from then on.
