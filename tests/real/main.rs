@@ -25,6 +25,7 @@ mod failure;
 mod host;
 mod interop;
 mod kill;
+mod matrix;
 mod nats_smoke;
 mod options;
 mod pipe;
@@ -71,6 +72,7 @@ fn main() {
     cases.extend(options::CASES);
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
+    cases.extend(matrix::CASES);
     // libtest takes one filter; a person debugging wants several.
     if let Ok(only) = std::env::var("PIPE_TEST_ONLY") {
         cases.retain(|case| only.split_whitespace().any(|word| case.name.contains(word)));
