@@ -13,6 +13,7 @@ pub mod app;
 pub mod completion;
 pub mod doctor;
 pub mod env;
+pub mod images;
 pub mod init;
 pub mod kubeconfig;
 pub mod kubectl;
@@ -79,6 +80,7 @@ enum Command {
     Kubeconfig(kubeconfig::Args),
     Kubectl(kubectl::Args),
     Env(env::Args),
+    Images(images::Args),
     Init(init::Args),
     Completion(completion::Args),
     Man(man::Args),
@@ -134,6 +136,7 @@ impl Cli {
             Command::Kubeconfig(args) => kubeconfig::run(app, args).await.map(|()| 0),
             Command::Kubectl(args) => kubectl::run(app, args).await,
             Command::Env(args) => env::run(app, args).await.map(|()| 0),
+            Command::Images(args) => images::run(app, args).await.map(|()| 0),
             Command::Init(args) => init::run(app, &args).map(|()| 0),
             Command::Completion(args) => completion::run(app, &args).map(|()| 0),
             Command::Man(args) => man::run(app, &args).map(|()| 0),

@@ -14,6 +14,7 @@ pub mod build;
 pub mod components;
 pub mod graph;
 pub mod input;
+pub mod kept;
 pub mod observed;
 pub mod reserve;
 pub mod teardown;

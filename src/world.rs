@@ -12,6 +12,7 @@ use env::Env;
 use host::Host;
 use usage::Usage;
 
+pub mod archive;
 pub mod built;
 pub mod engine;
 pub mod env;

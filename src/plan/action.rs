@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
+use super::observed::Kept;
 use crate::spec::{BucketName, Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
 
 /// A port of a node published on the host.
@@ -198,6 +199,17 @@ pub enum Action {
         /// Containers that lack it.
         hosts: Vec<String>,
     },
+    /// Copy an image that the user gave the cluster into nodes that lack it.
+    KeepImage {
+        /// Its id in the engine.
+        id: String,
+        /// Names that pods use.
+        names: Vec<String>,
+        /// How it came into the cluster.
+        kept: Kept,
+        /// Containers that lack it.
+        hosts: Vec<String>,
+    },
     /// Make sure of helm, on `PATH`, in the cache or downloaded.
     FindHelm,
     /// Make a namespace and, in it, a component's Secret.
@@ -293,6 +305,10 @@ impl Action {
             Action::LoadImage { image, hosts } => {
                 let count = hosts.len();
                 format!("load {} into {count} node{}", image.tagged(), plural(count))
+            }
+            Action::KeepImage { names, hosts, .. } => {
+                let (name, count) = (names.first().map_or("", String::as_str), hosts.len());
+                format!("load {name} into {count} node{}", plural(count))
             }
             Action::FindHelm => "find helm".to_owned(),
             Action::Prepare { component } => {

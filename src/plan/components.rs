@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::input::{Input, SmokeWhen};
 use super::observed::Live;
-use super::{Action, Phase, Plan};
+use super::{Action, Phase, Plan, kept};
 use crate::digest;
 use crate::spec::{Component, ImageName};
 
@@ -19,6 +19,7 @@ pub fn add(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     for component in &input.spec.profile.components {
         add_one(input, fresh, live, component, &mut changed, plan);
     }
+    kept::add(input, fresh, live, plan);
     prune(input, live, plan);
 }
 
@@ -114,12 +115,17 @@ fn add_images(
         }
         let facts = input.observed.images.get(image.as_str());
         let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
-        // The same name may hold a stand-in in a node and the real one in the engine, or the reverse.
-        let holds = |images: &BTreeSet<String>| {
-            images.contains(image.tagged()) && images.contains(&image.stand_in_mark()) == stands_in
-        };
-        let lacks = |host: &&crate::spec::Node| {
-            fresh.contains(&host.host) || !live.node_images.get(&host.host).is_some_and(holds)
+        let id = facts.map(|facts| facts.id.as_str());
+        let lacks = |node: &&crate::spec::Node| {
+            let marked = live
+                .node_images
+                .get(&node.host)
+                .is_some_and(|images| images.contains_key(&image.stand_in_mark()));
+            fresh.contains(&node.host)
+                || kept::lacks(live, &node.host, image.tagged(), id)
+                // The same name may hold a stand-in in a node and the real one in the engine, or
+                // the reverse.
+                || marked != stands_in
         };
         let hosts: Vec<String> =
             input.spec.cluster.nodes.iter().filter(lacks).map(|node| node.host.clone()).collect();

@@ -16,6 +16,8 @@ pub struct Observed {
     pub network: Option<NetworkFacts>,
     /// Upstream image name to where the engine has it.
     pub images: BTreeMap<String, ImageFacts>,
+    /// Images that the user gave the nodes and every node shall have, by name.
+    pub kept: BTreeMap<String, KeptFacts>,
     /// What the API server says; `None` when there is none or it does not answer.
     pub live: Option<Live>,
     /// Whether the user's kubeconfig and ours name the cluster.
@@ -80,6 +82,64 @@ pub struct ImageFacts {
     pub stand_in: Option<String>,
 }
 
+/// How an image that is in no profile came into a cluster: a label on it in each node's containerd,
+/// so that a node made later can be given it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    /// `pipe images load`.
+    Loaded,
+    /// `pipe images add`.
+    Added,
+}
+
+impl Kept {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kept::Loaded => "loaded",
+            Kept::Added => "added",
+        }
+    }
+
+    /// The command that gives it.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Kept::Loaded => "load",
+            Kept::Added => "add",
+        }
+    }
+
+    /// Reads the label's value.
+    pub fn parse(text: &str) -> Option<Kept> {
+        [Kept::Loaded, Kept::Added].into_iter().find(|kept| kept.as_str() == text)
+    }
+}
+
+/// An image of the user's that nodes have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptFacts {
+    /// The id that every node shall have under its name.
+    pub id: String,
+    /// How it came.
+    pub kept: Kept,
+    /// Whether the engine has that id, and so can give it to a node.
+    pub in_engine: bool,
+}
+
+/// An image in a node's containerd.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeImage {
+    /// Its id, as the engine has it; absent where the node does not say.
+    pub id: Option<String>,
+    /// Bytes, as stored.
+    pub size: u64,
+    /// `linux/amd64`.
+    pub platform: String,
+    /// Whether the user gave it, and how.
+    pub kept: Option<Kept>,
+}
+
 /// What the API server and the running nodes say.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Live {
@@ -87,8 +147,8 @@ pub struct Live {
     pub nodes: BTreeMap<String, LiveNode>,
     /// Helm releases by name.
     pub releases: BTreeMap<String, ReleaseFacts>,
-    /// Names of the images each node's containerd has.
-    pub node_images: BTreeMap<String, BTreeSet<String>>,
+    /// The images each node's containerd has, by name.
+    pub node_images: BTreeMap<String, BTreeMap<String, NodeImage>>,
     /// Components whose gates all hold.
     pub ready: BTreeSet<ComponentName>,
     /// Whether our storage classes and their provisioner are there.

@@ -10,7 +10,8 @@ use super::build::build;
 use super::components::release_hash;
 use super::input::{Input, Options, SmokeWhen};
 use super::observed::{
-    Applied, ImageFacts, Live, LiveNode, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
+    Applied, ImageFacts, Kept, KeptFacts, Live, LiveNode, NetworkFacts, NodeFacts, NodeImage,
+    NodeStage, Observed, ReleaseFacts,
 };
 use super::reserve::{NodeAddress, Reservation};
 use super::teardown::teardown;
@@ -113,8 +114,10 @@ impl World {
             };
             live.nodes.insert(node.host.clone(), found);
             let images = self.spec.profile.components.iter();
-            let names =
-                images.flat_map(|c| c.definition.images.iter().map(|i| i.tagged().to_owned()));
+            let has = NodeImage { id: Some("1".to_owned()), ..NodeImage::default() };
+            let names = images.flat_map(|c| {
+                c.definition.images.iter().map(|i| (i.tagged().to_owned(), has.clone()))
+            });
             live.node_images.insert(node.host.clone(), names.collect());
         }
         for component in &self.spec.profile.components {
@@ -351,7 +354,7 @@ fn the_real_image_replaces_a_stand_in_in_nodes_and_the_reverse() {
 
     let mut world = world.after();
     for images in world.live().node_images.values_mut() {
-        images.insert(image.stand_in_mark());
+        images.insert(image.stand_in_mark(), NodeImage::default());
     }
     assert!(world.plan().is_empty(), "{}", world.plan().to_text());
 
@@ -556,4 +559,59 @@ proptest! {
             prop_assert!(world.observed.nodes.contains_key(host));
         }
     }
+}
+
+/// What `images load` gave is given to a node that joins later, under every name and once.
+#[test]
+fn a_new_node_gets_the_images_of_the_user() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    let (name, alias) = ("localhost/app:dev", "docker.io/library/app:dev");
+    let facts = |in_engine| KeptFacts { id: "77".to_owned(), kept: Kept::Loaded, in_engine };
+    for name in [name, alias] {
+        world.observed.kept.insert(name.to_owned(), facts(true));
+        for images in world.observed.live.as_mut().unwrap().node_images.values_mut() {
+            let id = Some("77".to_owned());
+            let image = NodeImage { id, kept: Some(Kept::Loaded), ..NodeImage::default() };
+            images.insert(name.to_owned(), image);
+        }
+    }
+    assert!(world.plan().is_empty());
+
+    // One node was stopped while a new build was loaded into the others.
+    let old = NodeImage { id: Some("76".to_owned()), ..NodeImage::default() };
+    let images = &mut world.observed.live.as_mut().unwrap().node_images;
+    images.get_mut("dev-worker2").unwrap().insert(name.to_owned(), old);
+    let plan = world.plan();
+    let step = plan.step("keep/app-dev").unwrap();
+    assert_eq!(step.title, "load localhost/app:dev into 1 node");
+
+    world.observed.nodes.remove("dev-worker");
+    let plan = world.plan();
+    let step = plan.step("keep/app-dev").unwrap();
+    let Action::KeepImage { names, hosts, .. } = &step.action else { panic!("{step:?}") };
+    assert_eq!(
+        (&names[..], &hosts[..]),
+        (
+            &[name.to_owned(), alias.to_owned()][..],
+            &["dev-worker".to_owned(), "dev-worker2".to_owned()][..],
+        )
+    );
+    assert!(step.needs.iter().any(|need| need == "join/edge"), "{:?}", step.needs);
+
+    world.observed.kept = [(name.to_owned(), facts(false))].into();
+    let plan = world.plan();
+    assert!(plan.step("keep/app-dev").is_none());
+    assert!(plan.notes.iter().any(|note| note.contains("pipe images load")), "{:?}", plan.notes);
+}
+
+/// A component's image that was built again is loaded again, under the same name.
+#[test]
+fn an_image_with_another_content_is_loaded_again() {
+    let mut world = World::new("dev", NetworkMode::Static).after();
+    for (name, facts) in &mut world.observed.images {
+        if name.contains("nats") {
+            facts.id = "2".to_owned();
+        }
+    }
+    assert_eq!(world.plan().ids("load/"), ["load/nats-2.15.2"]);
 }

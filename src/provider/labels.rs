@@ -29,6 +29,9 @@ pub const LAYOUT_VERSION: u32 = 1;
 /// Annotation on a node: what we set, so that it can be taken away again.
 pub const APPLIED: &str = "pipe.dev/applied";
 
+/// Label on an image in a node's containerd: the user gave it, and nodes made later shall have it.
+pub const KEPT: &str = "pipe.dev/kept";
+
 /// The labels that say "ours", and of which cluster.
 pub fn ours(cluster: Option<&ClusterName>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), "pipe".to_owned())]);

@@ -1,19 +1,20 @@
 //! Deeds on images: into the engine's store, and from there into nodes.
 
-use std::io;
-use std::time::Duration;
-
-use futures::{StreamExt as _, TryStreamExt as _};
-
 use super::context::Context;
+use crate::plan::observed::Kept;
 use crate::report::Event;
 use crate::spec::ImageName;
 use crate::world::built::BuiltImage;
-use crate::world::engine::{Engine, Exec, PullProgress, Stdin};
+use crate::world::engine::{Engine, Exec, PullProgress};
 use crate::{Error, Result};
 
-/// For one image into one node.
-const IMPORT: Duration = Duration::from_secs(600);
+pub mod inventory;
+pub mod manage;
+pub mod names;
+pub mod node_store;
+pub mod transfer;
+
+use transfer::Cargo;
 
 /// Gets an image into the engine's store under its upstream name.
 pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Result<()> {
@@ -45,7 +46,7 @@ async fn mark(context: &Context, image: &ImageName, host: &str, stands_in: bool)
     let engine = &context.world.engine;
     let mark = image.stand_in_mark();
     let marked = context.observed.live.as_ref().and_then(|live| live.node_images.get(host));
-    let marked = marked.is_some_and(|images| images.contains(&mark));
+    let marked = marked.is_some_and(|images| images.contains_key(&mark));
     let ctr = ["ctr", "--namespace=k8s.io", "images"];
     let command = match (stands_in, marked) {
         (true, _) => [&ctr[..], &["tag", "--force", image.tagged(), &mark]].concat(),
@@ -79,45 +80,42 @@ pub fn unavailable(image: &ImageName, error: &Error) -> Error {
 }
 
 /// Copies an image from the engine's store into nodes, under the name that pods use.
-pub(super) async fn load(
-    context: &Context,
-    id: &str,
-    image: &ImageName,
-    hosts: &[String],
-) -> Result<()> {
+pub(super) async fn load(context: &Context, image: &ImageName, hosts: &[String]) -> Result<()> {
     let facts = context.observed.images.get(image.as_str());
-    let reference = facts.map_or(image.tagged(), |facts| facts.reference.as_str());
     let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
-    for (index, host) in hosts.iter().enumerate() {
-        context.events.progress(id, format!("{host} ({} of {})", index + 1, hosts.len()));
-        let loaded = tokio::select! {
-            loaded = load_one(context, reference, image, host) => loaded,
-            () = context.stop.cancelled() => return Err(Error::interrupted()),
-        };
-        loaded?;
+    let id = match facts {
+        Some(facts) => facts.id.clone(),
+        // A step of this run has pulled it.
+        None => {
+            let found = context.world.engine.image(image.tagged()).await?;
+            let gone = || Error::failed("image-unknown", format!("the engine has no {image}"));
+            found.ok_or_else(gone)?.id
+        }
+    };
+    let names = vec![image.tagged().to_owned()];
+    copy(context, Cargo { id, names, hosts: hosts.to_vec(), kept: None }).await?;
+    for host in hosts {
         mark(context, image, host, stands_in).await?;
     }
     Ok(())
 }
 
-async fn load_one(context: &Context, reference: &str, image: &ImageName, host: &str) -> Result<()> {
-    let engine = &context.world.engine;
-    let archive = engine.export(&[reference]).map_err(io::Error::other).boxed();
-    let import = Exec::new([
-        "ctr",
-        "--namespace=k8s.io",
-        "images",
-        "import",
-        "--digests",
-        "--snapshotter=overlayfs",
-        "-",
-    ]);
-    let import = import.within(IMPORT).stdin(Stdin::Stream(archive));
-    engine.exec(host, import).await?.checked()?;
-    if reference != image.tagged() {
-        let tag =
-            ["ctr", "--namespace=k8s.io", "images", "tag", "--force", reference, image.tagged()];
-        engine.exec(host, Exec::new(tag)).await?.checked()?;
+/// Copies an image of the user's into nodes that were made after it was loaded.
+pub(super) async fn keep(
+    context: &Context,
+    id: &str,
+    names: &[String],
+    kept: Kept,
+    hosts: &[String],
+) -> Result<()> {
+    let (id, names, hosts) = (id.to_owned(), names.to_vec(), hosts.to_vec());
+    copy(context, Cargo { id, names, hosts, kept: Some(kept) }).await
+}
+
+async fn copy(context: &Context, cargo: Cargo) -> Result<()> {
+    let cargo = [cargo];
+    tokio::select! {
+        sent = transfer::transfer(&context.world.engine, &cargo) => sent.map(drop),
+        () = context.stop.cancelled() => Err(Error::interrupted()),
     }
-    Ok(())
 }

@@ -6,7 +6,8 @@ use futures::future::join_all;
 
 use crate::plan::Reservation;
 use crate::plan::observed::{
-    ImageFacts, Live, NetworkFacts, NodeFacts, NodeStage, Observed, ReleaseFacts,
+    ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage, NodeStage, Observed,
+    ReleaseFacts,
 };
 use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE};
 use crate::provider::labels;
@@ -16,7 +17,7 @@ use crate::state::paths::{ClusterFolder, Paths};
 use crate::state::{reservation, version};
 use crate::world::World;
 use crate::world::built::BuiltImage;
-use crate::world::engine::{ContainerLine, Exec, ImageInfo, State};
+use crate::world::engine::{ContainerLine, ImageInfo, State};
 use crate::world::kube::Kube;
 use crate::{Error, Result};
 
@@ -57,6 +58,9 @@ pub async fn observe(
             let reservation = reservation::load(paths, cluster)?;
             let all = Surveyed { spec, state: &state, reservation: reservation.as_ref() };
             observed.live = live(world, &all, &observed.nodes).await;
+        }
+        if let Some(live) = &observed.live {
+            observed.kept = kept(world, &live.node_images).await?;
         }
     }
     Ok(observed)
@@ -184,7 +188,8 @@ pub(super) fn is_permitted(facts: &ImageFacts, spec: &Spec) -> bool {
 /// engine has got since.
 pub(super) async fn stand_in(world: &World, spec: &Spec, component: &Component) -> Option<String> {
     let hosts = spec.cluster.nodes.iter().map(|node| node_images(world, &node.host));
-    let held: BTreeSet<String> = join_all(hosts).await.into_iter().flatten().collect();
+    let held: BTreeSet<String> =
+        join_all(hosts).await.into_iter().flat_map(BTreeMap::into_keys).collect();
     component.definition.images.iter().find_map(|image| stand_in_among(world, image, &held))
 }
 
@@ -273,13 +278,41 @@ async fn releases(kube: &Kube) -> BTreeMap<String, ReleaseFacts> {
     ours.collect()
 }
 
-/// Names of the images in a node's containerd.
-async fn node_images(world: &World, host: &str) -> BTreeSet<String> {
-    let list = Exec::new(["ctr", "--namespace=k8s.io", "images", "list", "-q"]);
-    match world.engine.exec(host, list).await {
-        Ok(output) if output.code == 0 => {
-            output.text().lines().map(|line| line.trim().to_owned()).collect()
+/// The images in a node's containerd; none where it does not answer.
+async fn node_images(world: &World, host: &str) -> BTreeMap<String, NodeImage> {
+    super::images::node_store::images(&world.engine, host).await.unwrap_or_default()
+}
+
+/// The user's images in the nodes. Where nodes differ, the content that the engine can give counts:
+/// first what it has under the name, then what it still has at all.
+async fn kept(
+    world: &World,
+    nodes: &BTreeMap<String, BTreeMap<String, NodeImage>>,
+) -> Result<BTreeMap<String, KeptFacts>> {
+    let mut found: BTreeMap<&String, BTreeMap<&String, Kept>> = BTreeMap::new();
+    for (name, image) in nodes.values().flatten() {
+        if let (Some(kept), Some(id)) = (image.kept, &image.id) {
+            found.entry(name).or_default().insert(id, kept);
         }
-        _ => BTreeSet::new(),
     }
+    let mut all = BTreeMap::new();
+    if found.is_empty() {
+        return Ok(all);
+    }
+    let engine = world.engine.images().await?;
+    for (name, ids) in found {
+        let has = |id: &String| engine.iter().any(|line| line.id == *id);
+        let called = |id: &String| {
+            engine.iter().any(|line| {
+                let is_name = |known: &String| super::images::names::means(known, name);
+                line.id == *id && line.names.iter().any(is_name)
+            })
+        };
+        let best = ids.iter().max_by_key(|(id, _)| (called(id), has(id)));
+        if let Some((id, kept)) = best {
+            let facts = KeptFacts { id: (*id).clone(), kept: *kept, in_engine: has(id) };
+            all.insert(name.clone(), facts);
+        }
+    }
+    Ok(all)
 }

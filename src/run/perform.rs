@@ -13,7 +13,10 @@ impl Perform for Context {
         let id = step.id.as_str();
         match &step.action {
             Action::PullImage { image } => images::pull(self, id, image).await,
-            Action::LoadImage { image, hosts } => images::load(self, id, image, hosts).await,
+            Action::LoadImage { image, hosts } => images::load(self, image, hosts).await,
+            Action::KeepImage { id: image, names, kept, hosts } => {
+                images::keep(self, image, names, *kept, hosts).await
+            }
             Action::CreateNetwork { name, subnet, subnet6 } => {
                 platform::create_network(self, name, subnet, subnet6.as_deref()).await
             }

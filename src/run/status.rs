@@ -1,6 +1,6 @@
 //! `status` and `list`: what is there, re-read; the receipt only says what was last done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -204,7 +204,7 @@ pub async fn status(
     let held: BTreeSet<String> = observed
         .live
         .iter()
-        .flat_map(|live| live.node_images.values().flatten())
+        .flat_map(|live| live.node_images.values().flat_map(BTreeMap::keys))
         .cloned()
         .collect();
     let components = spec.profile.components.iter().map(|component| {

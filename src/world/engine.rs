@@ -29,7 +29,7 @@ pub use create::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
 pub use error::{EngineError, EngineResult, Fault};
 pub use exec::{Exec, ExecOutput, StdStream, Stdin};
 pub use files::FileToPut;
-pub use image::{DiskUsage, ImageInfo, PullProgress};
+pub use image::{DiskUsage, ImageInfo, ImageLine, PullProgress};
 pub use libpod::Libpod;
 pub use network::{Network, NetworkSpec};
 pub use volume::Volume;

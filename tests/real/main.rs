@@ -23,6 +23,7 @@ mod cluster;
 mod engine;
 mod failure;
 mod host;
+mod images;
 mod interop;
 mod kill;
 mod matrix;
@@ -70,6 +71,7 @@ fn main() {
     cases.extend(cluster::CASES);
     cases.extend(interop::CASES);
     cases.extend(options::CASES);
+    cases.extend(images::CASES);
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
     cases.extend(matrix::CASES);

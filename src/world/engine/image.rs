@@ -36,6 +36,26 @@ pub struct ImageInfo {
     /// When it was made, RFC 3339.
     #[serde(default)]
     pub created: String,
+    /// Operating system: `linux`.
+    #[serde(default)]
+    pub os: String,
+    /// Every name it has here.
+    #[serde(default, rename(deserialize = "RepoTags"), deserialize_with = "null_is_default")]
+    pub names: Vec<String>,
+    /// Digests of its layers, uncompressed, base first.
+    #[serde(default, rename(deserialize = "RootFS"), deserialize_with = "layers")]
+    pub layers: Vec<String>,
+}
+
+/// One line of the engine's list of images.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageLine {
+    /// Id, without `sha256:`.
+    pub id: String,
+    /// Every name it has; none for one that another took the name of.
+    #[serde(default, rename = "RepoTags", deserialize_with = "null_is_default")]
+    pub names: Vec<String>,
 }
 
 /// How far a pull is.
@@ -65,6 +85,11 @@ impl Engine {
     pub async fn image(&self, name: &str) -> EngineResult<Option<ImageInfo>> {
         let action = format!("inspect image {name}");
         optional(self.libpod.get(&action, &format!("images/{name}/json"), &[]).await)
+    }
+
+    /// Every image in the store.
+    pub async fn images(&self) -> EngineResult<Vec<ImageLine>> {
+        self.libpod.get("list images", "images/json", &[]).await
     }
 
     /// Pulls `name`, which must be fully qualified, and says how far it is.
@@ -136,6 +161,17 @@ impl Layers {
             total: sum(self.0.values().map(|(_, total)| *total)),
         }
     }
+}
+
+/// `RootFS`: the layers of an image.
+fn layers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct RootFs {
+        #[serde(default, deserialize_with = "null_is_default")]
+        layers: Vec<String>,
+    }
+    Ok(Option::<RootFs>::deserialize(from)?.unwrap_or_default().layers)
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,236 @@
+//! `images load` and `images add`: the user's own images into a cluster that runs.
+
+use std::time::Instant;
+
+use futures::future::try_join_all;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::names::{self, Chosen};
+use super::transfer::{Cargo, transfer};
+use super::{fetch, node_store, unavailable};
+use crate::plan::observed::Kept;
+use crate::provider::{kind, labels};
+use crate::report::Events;
+use crate::run::status::no_cluster;
+use crate::spec::problem::suggestion;
+use crate::spec::{ClusterName, ImageName};
+use crate::world::World;
+use crate::world::engine::{ContainerLine, State};
+use crate::{Error, Result};
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// One node only: our name of it, or its container's.
+    pub node: Option<String>,
+    /// Images.
+    pub names: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// In the order asked for.
+    pub images: Vec<Loaded>,
+    /// Nodes that do not run; `up` gives them what they lack.
+    pub stopped: Vec<String>,
+    /// Bytes of layers that were sent into nodes.
+    pub sent: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+}
+
+/// One image.
+#[derive(Debug, Serialize)]
+pub struct Loaded {
+    /// Names under which pods find it.
+    pub names: Vec<String>,
+    /// Its id.
+    pub id: String,
+    /// Bytes, unpacked.
+    pub size: u64,
+    /// Nodes that got it.
+    pub loaded: Vec<String>,
+    /// Nodes that had it.
+    pub unchanged: Vec<String>,
+}
+
+/// A node container: our name of it, and its own.
+struct Target {
+    name: String,
+    host: String,
+}
+
+/// Loads images of the engine's own store into running nodes.
+///
+/// # Errors
+/// The engine has not every image, one is for another CPU, the cluster does not run.
+pub async fn load(world: &World, request: &Request, events: &Events) -> Result<Outcome> {
+    let (targets, stopped) = targets(world, request).await?;
+    let chosen = names::choose(&request.names, &world.engine.images().await?)?;
+    put(world, request, events, chosen, Kept::Loaded, (targets, stopped)).await
+}
+
+/// Gets images from their registries into the engine where it lacks them, and loads them.
+///
+/// # Errors
+/// As [`load`]'s, and an image cannot be had.
+pub async fn add(
+    world: &World,
+    request: &Request,
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Outcome> {
+    let images: Vec<ImageName> =
+        request.names.iter().map(|name| parse(name)).collect::<Result<_>>()?;
+    let (targets, stopped) = targets(world, request).await?;
+    let mut chosen = Vec::new();
+    for image in &images {
+        let found = match world.engine.image(image.tagged()).await? {
+            Some(found) => found,
+            None => {
+                events.info(format!("pulling {image}"));
+                let pulled = tokio::select! {
+                    pulled = fetch(&world.engine, image, |_| {}) => pulled,
+                    () = cancel.cancelled() => return Err(Error::interrupted()),
+                };
+                pulled.map_err(|error| unavailable(image, &error))?;
+                let found = world.engine.image(image.tagged()).await?;
+                found.ok_or_else(|| Error::bug(format!("{image} was pulled and is not there")))?
+            }
+        };
+        let name = image.tagged().to_owned();
+        chosen.push(Chosen {
+            pod_names: vec![name.clone()],
+            name,
+            id: found.id,
+            notes: Vec::new(),
+        });
+    }
+    put(world, request, events, chosen, Kept::Added, (targets, stopped)).await
+}
+
+fn parse(name: &str) -> Result<ImageName> {
+    let full = names::pod_name(name);
+    if full.starts_with("localhost/") {
+        return Err(Error::usage("image-local", format!("{name} is in no registry"))
+            .hint(format!("load it from the engine: pipe images load {name}")));
+    }
+    ImageName::parse(&full).map_err(|fault| {
+        Error::usage("image-name", fault).hint("write it as in a pod: registry/repository:tag")
+    })
+}
+
+async fn put(
+    world: &World,
+    request: &Request,
+    events: &Events,
+    chosen: Vec<Chosen>,
+    kept: Kept,
+    (targets, stopped): (Vec<Target>, Vec<String>),
+) -> Result<Outcome> {
+    let began = Instant::now();
+    let mut sizes = Vec::new();
+    let mut wrong = Vec::new();
+    let arch = world.engine.info().await?.arch;
+    for image in &chosen {
+        let found = world.engine.image(&image.id).await?;
+        let found = found
+            .ok_or_else(|| Error::failed("image-unknown", format!("{} is gone", image.name)))?;
+        if found.arch != arch || (found.os != "linux" && !found.os.is_empty()) {
+            wrong.push(format!("{} is for {}/{}", image.name, found.os, found.arch));
+        }
+        sizes.push(found.size);
+    }
+    if !wrong.is_empty() {
+        return Err(wrong_platform(&arch, &wrong));
+    }
+    let stores = targets.iter().map(|target| node_store::images(&world.engine, &target.host));
+    let stores = try_join_all(stores).await?;
+    let (mut images, mut cargo) = (Vec::new(), Vec::new());
+    for (image, size) in chosen.into_iter().zip(sizes) {
+        let (mut loaded, mut unchanged, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        for (target, store) in targets.iter().zip(&stores) {
+            let has = image.pod_names.iter().all(|name| {
+                let found = store.get(name);
+                found.is_some_and(|found| {
+                    found.id.as_ref() == Some(&image.id) && found.kept.is_some()
+                })
+            });
+            if has {
+                unchanged.push(target.name.clone());
+            } else {
+                loaded.push(target.name.clone());
+                hosts.push(target.host.clone());
+            }
+        }
+        for note in image.notes {
+            events.info(note);
+        }
+        let names = image.pod_names;
+        if !hosts.is_empty() {
+            let (id, names) = (image.id.clone(), names.clone());
+            cargo.push(Cargo { id, names, hosts, kept: Some(kept) });
+        }
+        images.push(Loaded { names, id: image.id, size, loaded, unchanged });
+    }
+    let sent = if cargo.is_empty() { 0 } else { transfer(&world.engine, &cargo).await? };
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Outcome { cluster: request.cluster.clone(), images, stopped, sent, seconds })
+}
+
+fn wrong_platform(arch: &str, wrong: &[String]) -> Error {
+    let what = format!("nodes here are linux/{arch}, and an image is for another platform");
+    let error = Error::failed("image-platform", what);
+    wrong
+        .iter()
+        .fold(error, Error::because)
+        .because("a container of it would end with \"exec format error\"")
+        .hint(format!("build it for the nodes: podman build --platform linux/{arch} …"))
+}
+
+/// The nodes to load into, and the names of those that do not run.
+async fn targets(world: &World, request: &Request) -> Result<(Vec<Target>, Vec<String>)> {
+    let cluster = &request.cluster;
+    let all = nodes(world, cluster).await?;
+    let name = |node: &ContainerLine| {
+        node.labels.get(labels::NODE).cloned().unwrap_or_else(|| node.name.clone())
+    };
+    let known: Vec<String> = all.iter().map(name).collect();
+    let wanted: Vec<&ContainerLine> = all
+        .iter()
+        .filter(|node| {
+            request.node.as_ref().is_none_or(|only| *only == node.name || *only == name(node))
+        })
+        .collect();
+    if let (Some(only), true) = (&request.node, wanted.is_empty()) {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        return Err(Error::usage("node-unknown", format!("cluster {cluster} has no node {only}"))
+            .hint(suggestion(only, &known)));
+    }
+    let (running, stopped): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|node| node.state == State::Running);
+    if running.is_empty() {
+        return Err(Error::failed("cluster-stopped", format!("no node of cluster {cluster} runs"))
+            .hint(format!("start it: pipe up {cluster}")));
+    }
+    let target = |node: &ContainerLine| Target { name: name(node), host: node.name.clone() };
+    Ok((running.into_iter().map(target).collect(), stopped.into_iter().map(name).collect()))
+}
+
+/// A cluster's node containers; a load balancer is none.
+pub(super) async fn nodes(world: &World, cluster: &ClusterName) -> Result<Vec<ContainerLine>> {
+    let label = format!("{}={cluster}", labels::CLUSTER);
+    let mut nodes = world.engine.containers(&[&label]).await?;
+    nodes.retain(|node| {
+        let role = node.labels.get(kind::ROLE_LABEL).map(String::as_str);
+        matches!(role, Some("control-plane" | "worker"))
+    });
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    if nodes.is_empty() { Err(no_cluster(cluster)) } else { Ok(nodes) }
+}
