@@ -10,10 +10,20 @@ pub const CASES: [Case; 2] = [
     Case::extended("kill_at_every_step_of_dev", every_step_of_dev),
 ];
 
+const STORE: &str = "\
+apiVersion: pipe.dev/v1alpha1
+kind: Profile
+name: messages
+components:
+- {name: minio, namespace: data, buckets: [kept]}
+";
+
 /// One run after the other is killed, each a step further; the last one finishes. Then a teardown
 /// is killed, and the next one finishes that.
 fn each_kind() {
     let home = Home::new(&["one"]);
+    // A store has every kind of step that a component can have.
+    home.write("profiles/messages.yaml", STORE);
     home.write_cluster("one", ONE);
     let steps = [
         "network",
@@ -26,11 +36,12 @@ fn each_kind() {
         "storage",
         "dns",
         "dns-ready",
-        "load/nats-2.15.2",
-        "prepare/nats",
-        "install/nats",
-        "serve/nats",
-        "smoke/nats",
+        "load/minio-RELEASE.2025-09-07T16-13-09Z",
+        "prepare/minio",
+        "install/minio",
+        "serve/minio",
+        "buckets/minio",
+        "smoke/minio",
     ];
     for step in steps {
         // A step that an earlier run has finished is not planned again.
