@@ -35,6 +35,9 @@ pub enum Driver {
     S3,
 }
 
+/// How long the port of a ready pod may take to lead to it.
+pub const REACH: Duration = Duration::from_secs(30);
+
 impl Driver {
     /// All drivers, in the order in which help lists them.
     pub const ALL: [Driver; 3] = [Driver::ClickHouse, Driver::Nats, Driver::S3];
@@ -121,6 +124,8 @@ impl Target {
 pub struct Options {
     /// Delete the component's pod and require that nothing is lost.
     pub restart: bool,
+    /// How long a port may take to lead to its pod: node ports are programmed by another program.
+    pub reach: Duration,
     /// Deadline for all checks together; cleaning up has its own few seconds.
     pub within: Duration,
 }

@@ -55,7 +55,7 @@ pub async fn run(
         restart: Box::new(|| restart_pods(context, id, component).boxed()),
         evidence: Box::new(|| explain(context, component).boxed()),
     };
-    let options = Options { restart, within: spec.within };
+    let options = Options { restart, reach: smoke::REACH, within: spec.within };
     smoke::run(driver, &target, options, &surroundings).await
 }
 

@@ -2,6 +2,7 @@
 //! all that came with it, and so is everybody without the password.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -27,6 +28,7 @@ struct Session<'a> {
     target: &'a Target,
     server: Server,
     database: String,
+    reach: Duration,
 }
 
 /// What the server said about itself, and when.
@@ -45,7 +47,12 @@ pub(super) async fn run(
     let password = target.credential("password")?;
     let server = Server::new(&target.address(), Some((username, password)))?;
     let wrong = format!("{password}x");
-    let session = Session { target, server, database: format!("pipe_smoke_{}", target.run_id) };
+    let session = Session {
+        target,
+        server,
+        database: format!("pipe_smoke_{}", target.run_id),
+        reach: options.reach,
+    };
 
     let tried = format!("ask {} who it is, as a pod of {}", target.address(), target.component);
     let Some(before) = recorder.check("connect", tried, session.identify()).await else {
@@ -104,11 +111,13 @@ impl Session<'_> {
     /// Waits for the port if need be, and makes sure it is the server we mean.
     async fn identify(&self) -> Outcome<Identity> {
         let query = "SELECT hostName(), version(), uptime()";
-        let reply = door::reach(|| async {
+        let reply = door::reach(self.reach, || async {
             match self.server.query(query).await {
-                // An answer, even if it is a refusal: asking again would change nothing.
-                Err(Failure::Silence(why)) => Err(why),
-                answered => Ok(answered),
+                // ClickHouse's own refusal: asking again would change nothing.
+                Err(refused @ Failure::Refused { .. }) => Ok(Err(refused)),
+                Err(other) => Err(other.to_string()),
+                Ok(text) if text.split('\t').count() == 3 => Ok(Ok(text)),
+                Ok(text) => Err(format!("{:?}, which is no answer of ClickHouse", excerpt(&text))),
             }
         });
         let text = reply.await?.map_err(|failure| failure.to_string())?;

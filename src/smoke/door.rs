@@ -1,28 +1,27 @@
-//! Reaching a server that must be there: shared by the drivers that speak HTTP.
+//! Reaching a server that must be there: shared by the drivers.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, interval};
 
-/// A ready pod's port may take this long to reach it: node ports are programmed by another program.
-pub(super) const REACH_DEADLINE: Duration = Duration::from_secs(30);
-
 /// Between attempts to reach it.
 pub(super) const REACH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Asks until there is an answer, whatever it is; the last reason if there is none.
-pub(super) async fn reach<T, F>(attempt: impl Fn() -> F) -> Result<T, String>
+/// Asks until the server that is meant answers, whatever it says; what was last met instead if it
+/// does not. Somebody else may answer for a while: after a node's start its ports still lead to
+/// where pods were before, and what is there now may be anything, even outside of the cluster.
+pub(super) async fn reach<T, F>(within: Duration, attempt: impl Fn() -> F) -> Result<T, String>
 where
     F: Future<Output = Result<T, String>>,
 {
-    let deadline = Instant::now() + REACH_DEADLINE;
+    let deadline = Instant::now() + within;
     let mut tick = interval(REACH_INTERVAL);
     loop {
         tick.tick().await;
         match attempt().await {
             Ok(answer) => return Ok(answer),
             Err(why) if Instant::now() > deadline => {
-                let waited = REACH_DEADLINE.as_secs();
+                let waited = within.as_secs();
                 return Err(format!("no server within {waited} s; last: {why}"));
             }
             Err(_not_yet) => {}

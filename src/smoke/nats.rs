@@ -48,7 +48,11 @@ pub(super) async fn run(
 ) -> Result<()> {
     let session = Session {
         target,
-        door: Door { address: target.address(), component: &target.component },
+        door: Door {
+            address: target.address(),
+            reach: options.reach,
+            component: &target.component,
+        },
         subject: format!("pipe.smoke.{}", target.run_id),
         stream: format!("PIPE_SMOKE_{}", target.run_id),
     };

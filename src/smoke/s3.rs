@@ -1,6 +1,8 @@
 //! An S3 store: what is put is read back unchanged and listed, damage on the way is refused, and so
 //! is everybody without the right key.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use super::recorder::Outcome;
@@ -20,6 +22,7 @@ struct Session {
     anybody: Store,
     bucket: String,
     run_id: String,
+    reach: Duration,
 }
 
 pub(super) async fn run(
@@ -35,6 +38,7 @@ pub(super) async fn run(
         store,
         bucket: format!("pipe-smoke-{}", target.run_id),
         run_id: target.run_id.clone(),
+        reach: options.reach,
     };
 
     let tried = format!("ask {} for a bucket that is not there, with our key", target.address());
@@ -104,7 +108,7 @@ impl Session {
     /// Waits for the port if need be. Only the store that we mean knows the key.
     async fn connect(&self) -> Outcome<()> {
         let missing = Call::List { prefix: "" };
-        let reply = door::reach(|| self.store.call(&self.bucket, missing)).await?;
+        let reply = self.reached(missing, |reply| s3::code(reply).is_some()).await?;
         match s3::code(&reply).as_deref() {
             Some("NoSuchBucket") if reply.status == 404 => {
                 let server = reply.headers.get("server").map_or("a server", String::as_str);
@@ -112,6 +116,22 @@ impl Session {
             }
             _ => Err(format!("{} instead of 404 NoSuchBucket", s3::describe(&reply))),
         }
+    }
+
+    /// Asks until a store answers: what is no answer of a store comes from somebody in between.
+    async fn reached(
+        &self,
+        call: Call<'_>,
+        is_store: impl Fn(&Reply) -> bool,
+    ) -> std::result::Result<Reply, String> {
+        let attempt = || async {
+            let reply = self.store.call(&self.bucket, call).await?;
+            match is_store(&reply) {
+                true => Ok(reply),
+                false => Err(format!("{}, which is no answer of an S3 store", reply.status)),
+            }
+        };
+        door::reach(self.reach, attempt).await
     }
 
     /// Passes only if the store says no, and why.
@@ -225,8 +245,9 @@ impl Session {
 
     async fn restart(&self, surroundings: &Surroundings<'_>) -> Outcome<()> {
         (surroundings.restart)().await.map_err(|error| error.to_string())?;
-        let reply = door::reach(|| self.store.call(&self.bucket, Call::HeadBucket));
-        let reply = reply.await?;
+        // An answer to HEAD has no code; this one has, or a list.
+        let is_store = |reply: &Reply| s3::code(reply).is_some() || s3::listed(reply).is_ok();
+        let reply = self.reached(Call::List { prefix: "" }, is_store).await?;
         expect(200, &reply)?;
         Ok(((), "another pod answered, and it has the bucket".to_owned()))
     }

@@ -36,7 +36,7 @@ async fn check_server(lie: Lie, stand_in: Option<&str>) -> (Report, Arc<LyingCli
         }),
         evidence: Box::new(|| Box::pin(async { "pod clickhouse-0 is ready".into() })),
     };
-    let options = Options { restart: true, within };
+    let options = Options { restart: true, reach: Duration::from_secs(1), within };
     (smoke::run(Driver::ClickHouse, &target, options, &surroundings).await.unwrap(), server)
 }
 
@@ -79,6 +79,12 @@ async fn strangers_on_the_port_are_noticed_before_anything_is_made() {
     assert_eq!(report.checks.len(), 1, "{report}");
     let report = caught(Lie::NoClickHouse, "connect", "<html>hello</html>").await;
     assert_eq!(report.checks.len(), 1, "{report}");
+}
+
+#[tokio::test]
+async fn somebody_else_may_answer_until_the_port_leads_to_the_pod() {
+    let (report, _server) = check_server(Lie::StrangerAtFirst, None).await;
+    assert!(report.passed, "{report}");
 }
 
 #[tokio::test]

@@ -38,7 +38,14 @@ async fn check(lie: Lie, restart: bool) -> Report {
         }),
         evidence: Box::new(|| Box::pin(async { "pod nats-0 is ready".into() })),
     };
-    smoke::run(Driver::Nats, &target, Options { restart, within }, &surroundings).await.unwrap()
+    smoke::run(
+        Driver::Nats,
+        &target,
+        Options { restart, reach: smoke::REACH, within },
+        &surroundings,
+    )
+    .await
+    .unwrap()
 }
 
 /// Asserts that `name` is the first check that fails and that it saw `saw`.

@@ -129,7 +129,7 @@ async fn check(component: &str, password: &str, loses_data: bool) -> Report {
         }),
         evidence: Box::new(|| Box::pin(async { "no cluster".into() })),
     };
-    let options = Options { restart: true, within: Duration::from_secs(60) };
+    let options = Options { restart: true, reach: smoke::REACH, within: Duration::from_secs(60) };
     smoke::run(Driver::Nats, &target, options, &surroundings).await.unwrap()
 }
 

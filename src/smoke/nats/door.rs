@@ -1,17 +1,21 @@
 //! Getting in, and being kept out: connections to the one server that is meant.
 
+use std::time::Duration;
+
 use async_nats::jetstream::Context;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerInfo};
 use tokio::time::{Instant, interval};
 
 use super::{ANSWER_DEADLINE, text};
-use crate::smoke::door::{REACH_DEADLINE, REACH_INTERVAL, is_pod_of};
+use crate::smoke::door::{REACH_INTERVAL, is_pod_of};
 use crate::smoke::recorder::Outcome;
 
 /// Where the component's server should be.
 pub(super) struct Door<'a> {
     /// `host:port`.
     pub(super) address: String,
+    /// How long it may take to answer.
+    pub(super) reach: Duration,
     /// Whose pod should answer.
     pub(super) component: &'a str,
 }
@@ -37,7 +41,7 @@ impl Door<'_> {
     }
 
     async fn reach(&self, login: ConnectOptions) -> Result<Client, String> {
-        let deadline = Instant::now() + REACH_DEADLINE;
+        let deadline = Instant::now() + self.reach;
         let mut tick = interval(REACH_INTERVAL);
         loop {
             tick.tick().await;
@@ -45,7 +49,7 @@ impl Door<'_> {
                 Ok(client) => return Ok(client),
                 Err(error) if is_refusal(&error) => return Err(text(error)),
                 Err(error) if Instant::now() > deadline => {
-                    let waited = REACH_DEADLINE.as_secs();
+                    let waited = self.reach.as_secs();
                     return Err(format!("no server within {waited} s; last: {error}"));
                 }
                 Err(_not_yet) => {}

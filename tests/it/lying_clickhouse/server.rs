@@ -20,6 +20,7 @@ pub enum Lie {
     None,
     OtherServer,
     NoClickHouse,
+    StrangerAtFirst,
     AcceptsAnyPassword,
     AcceptsNobody,
     RefusesForAnotherReason,
@@ -63,7 +64,8 @@ impl LyingClickHouse {
     pub async fn start(lie: Lie) -> LyingClickHouse {
         let shared = Arc::new(Shared { lie, began: Instant::now(), store: Mutex::default() });
         let answering = Arc::clone(&shared);
-        let (server, base) = Scripted::tcp(move |request, _| answering.answer(request)).await;
+        let (server, base) =
+            Scripted::tcp(move |request, before| answering.answer(request, before)).await;
         let port = base.rsplit_once(':').unwrap().1.parse().unwrap();
         LyingClickHouse { _server: server, port, shared }
     }
@@ -89,10 +91,11 @@ impl LyingClickHouse {
 }
 
 impl Shared {
-    fn answer(&self, request: &Request) -> Reply {
+    fn answer(&self, request: &Request, before: usize) -> Reply {
         match self.lie {
             Lie::Silent => return Reply::Silence,
             Lie::NoClickHouse => return Reply::new(200, "<html>hello</html>"),
+            Lie::StrangerAtFirst if before < 2 => return Reply::new(403, "not from here"),
             _ => {}
         }
         let right = format!("Basic {}", STANDARD.encode(format!("pipe:{PASSWORD}")));

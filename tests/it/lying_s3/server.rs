@@ -26,6 +26,7 @@ pub enum Lie {
     None,
     OtherStore,
     NoStore,
+    StrangerAtFirst,
     AcceptsAnySecret,
     AcceptsAnyKey,
     AcceptsNobody,
@@ -79,7 +80,8 @@ impl LyingS3 {
         let there = buckets.iter().skip(usize::from(lie == Lie::LacksABucket));
         shared.store.lock().unwrap().buckets.extend(there.map(|&bucket| bucket.to_owned()));
         let answering = Arc::clone(&shared);
-        let (server, base) = Scripted::tcp(move |request, _| answering.answer(request)).await;
+        let (server, base) =
+            Scripted::tcp(move |request, before| answering.answer(request, before)).await;
         let port = base.rsplit_once(':').unwrap().1.parse().unwrap();
         LyingS3 { _server: server, port, shared }
     }
@@ -102,11 +104,12 @@ impl LyingS3 {
 }
 
 impl Shared {
-    fn answer(&self, request: &Request) -> Reply {
+    fn answer(&self, request: &Request, before: usize) -> Reply {
         let lie = self.lie;
         match lie {
             Lie::Silent => return Reply::Silence,
             Lie::NoStore => return Reply::new(200, "<html>hello</html>"),
+            Lie::StrangerAtFirst if before < 2 => return Reply::new(403, "not from here"),
             _ => {}
         }
         let host = &request.headers["host"];
