@@ -34,6 +34,7 @@ codes! {
         NO_PODMAN "no-podman" Error "no engine answers, and Podman is not installed"
         NO_RUNC "no-runc" Error "cgroup v1 needs runc, which is not installed"
         ENGINE_TOO_OLD "engine-too-old" Error "Podman is older than 4.3"
+        ENGINE_FORBIDDEN "engine-forbidden" Error "the engine belongs to another user"
         ENGINE_UNREACHABLE "engine-unreachable" Error "no engine can be used, for the reason given"
         ENGINE_NEWER "engine-newer" Info "a major version that pipe was not tried with"
         ENGINE_KNOWN_FAULT "engine-known-fault" Warning "this version of Podman has a known fault that concerns nodes"

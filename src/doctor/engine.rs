@@ -21,8 +21,13 @@ const KNOWN_FAULTS: &[KnownFault] = &[KnownFault {
 }];
 
 /// Errors of the engine's discovery that have a code of their own here.
-const OF_DISCOVERY: [Code; 4] =
-    [codes::NO_PODMAN, codes::NO_RUNC, codes::ENGINE_TOO_OLD, codes::ENGINE_UNREACHABLE];
+const OF_DISCOVERY: [Code; 5] = [
+    codes::NO_PODMAN,
+    codes::NO_RUNC,
+    codes::ENGINE_TOO_OLD,
+    codes::ENGINE_FORBIDDEN,
+    codes::ENGINE_UNREACHABLE,
+];
 
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
     match &facts.engine {

@@ -72,7 +72,8 @@ fn space(facts: &Facts, disk: &Disk) -> Option<Finding> {
     let nodes = facts.needs.make;
     let needed = facts.needs.disk();
     if disk.free < needed {
-        let what = format!("there is not enough disk for {nodes} nodes");
+        let noun = if nodes == 1 { "node" } else { "nodes" };
+        let what = format!("there is not enough disk for {nodes} {noun}");
         return Some(
             Finding::new(codes::NO_DISK, what)
                 .seen(format!("{} has {} free", disk.path.display(), gigabytes(disk.free)))

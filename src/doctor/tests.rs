@@ -152,6 +152,9 @@ fn scenarios() -> Vec<(&'static [&'static str], Facts)> {
     add(&["engine-too-old"], &|f| {
         f.engine = Err(Error::host("engine-too-old", "Podman 3.4.4 is too old"));
     });
+    add(&["engine-forbidden"], &|f| {
+        f.engine = Err(Error::host("engine-forbidden", "you may not use the engine"));
+    });
     add(&["engine-unreachable"], &|f| {
         f.engine = Err(Error::timed_out("engine-timeout", "cannot reach the engine"));
     });

@@ -1,6 +1,7 @@
 //! Deeds on images: into the engine's store, and from there into nodes.
 
 use super::context::Context;
+use super::pull_fault::unavailable;
 use crate::plan::observed::Kept;
 use crate::report::Event;
 use crate::spec::ImageName;
@@ -69,14 +70,6 @@ pub async fn fetch(
     let by_digest = format!("{}@{digest}", image.repository());
     engine.pull(&by_digest, progress).await?;
     Ok(engine.tag(&by_digest, image.repository(), image.tag()).await?)
-}
-
-/// The error of an image that cannot be had, with both ways out.
-pub fn unavailable(image: &ImageName, error: &Error) -> Error {
-    Error::failed("image-unavailable", format!("image {image} cannot be had"))
-        .because(error)
-        .hint("check the network and, behind a proxy, HTTPS_PROXY of the engine's service")
-        .hint("without a registry, build it from packages: scripts/images/factory ensure --images build")
 }
 
 /// Copies an image from the engine's store into nodes, under the name that pods use.

@@ -4,6 +4,7 @@ use super::Perform;
 use super::context::Context;
 use std::path::PathBuf;
 
+use super::diagnosis::explain;
 use super::{buckets, components, evidence, images, nodes, platform, power, removal, smoke};
 use crate::plan::{Action, Step};
 use crate::{Error, Result};
@@ -27,18 +28,26 @@ impl Perform for Context {
                 removal::node(self, host).await
             }
             Action::UpdateRoutes(node) => nodes::update_routes(self, node).await,
-            Action::CreateNode(node) => nodes::create(self, node).await,
-            Action::StartNode { host } => nodes::start(self, id, host).await,
+            Action::CreateNode(node) => {
+                explain(self, &node.node.host, nodes::create(self, node)).await
+            }
+            Action::StartNode { host } => explain(self, host, nodes::start(self, id, host)).await,
             Action::StopNode { host } => power::stop_node(self, host).await,
             Action::RestoreResources => power::restore_resources(self, id).await,
             Action::AwaitReleases => power::await_releases(self, id).await,
-            Action::AwaitBoot { host } => nodes::await_boot(self, id, host).await,
-            Action::InitControlPlane { host } => nodes::init(self, id, host).await,
-            Action::JoinNode { host } => nodes::join(self, id, host).await,
+            Action::AwaitBoot { host } => {
+                explain(self, host, nodes::await_boot(self, id, host)).await
+            }
+            Action::InitControlPlane { host } => {
+                explain(self, host, nodes::init(self, id, host)).await
+            }
+            Action::JoinNode { host } => explain(self, host, nodes::join(self, id, host)).await,
             Action::ConfigureNode { host, change } => {
                 nodes::configure(self, id, host, change).await
             }
-            Action::AwaitNode { host } => nodes::await_ready(self, id, host).await,
+            Action::AwaitNode { host } => {
+                explain(self, host, nodes::await_ready(self, id, host)).await
+            }
             Action::AwaitApi => platform::await_api(self, id).await,
             Action::WriteKubeconfig => platform::write_kubeconfig(self).await,
             Action::InstallNetwork { host } => platform::install_network(self, host).await,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::shared_lock;
 use super::up::{Environment, Request};
-use super::{images, observe, reserve};
+use super::{images, observe, pull_fault, reserve};
 use crate::plan::Reservation;
 use crate::provider::{kind, labels};
 use crate::spec::{
@@ -143,7 +143,7 @@ async fn skip_unavailable(
                         () = environment.cancel.cancelled() => return Err(Error::interrupted()),
                     };
                     if let Err(error) = pulled {
-                        missing = Some(images::unavailable(image, &error).to_string());
+                        missing = Some(pull_fault::unavailable(image, &error).to_string());
                     }
                 }
             }

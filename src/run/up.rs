@@ -10,7 +10,7 @@ use super::carry_out::carry_out;
 use super::context::{Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
 use super::summary::{self, UpComponent};
-use super::{doctor, observe, teardown};
+use super::{doctor, observe, preconditions, teardown};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
 use crate::plan::{Observed, Operation, Plan, Reservation};
@@ -165,6 +165,7 @@ async fn up_in(
             remember_profile(environment, &prepared)?;
             break;
         }
+        preconditions::check(world, &prepared.spec.cluster.name, &plan).await?;
         let (done, reports) = run(environment, world, &prepared, observed, &plan).await?;
         steps.extend(done);
         smoke.extend(reports);

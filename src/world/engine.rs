@@ -20,6 +20,7 @@ mod exec;
 mod files;
 mod image;
 mod libpod;
+mod log;
 mod network;
 mod top;
 mod volume;

@@ -150,6 +150,13 @@ pub fn require_version(version: &str) -> Result<()> {
 
 fn unanswered(candidate: &Candidate, error: &EngineError) -> Error {
     let (origin, path) = (candidate.origin.describe(), candidate.path.display());
+    if error.message.contains("Permission denied") {
+        let what = format!("you may not use the engine on {path}, named by {origin}");
+        return Error::host("engine-forbidden", what)
+            .because(&error.message)
+            .hint("run pipe as the user who started that engine (root, for the system's Podman)")
+            .hint(format!("or unset {origin}: pipe then starts a rootless Podman of your own"));
+    }
     Error::host("engine-unreachable", format!("no Podman answers on {path}, named by {origin}"))
         .because(&error.message)
         .hint(format!("start it: podman system service --time=0 unix://{path}"))

@@ -1,0 +1,64 @@
+//! What would go wrong with a plan although the host could carry it out: a container that is not
+//! ours has a node's name, or an image is for another architecture. Asked before anything is made.
+
+use crate::plan::{Action, Plan};
+use crate::provider::labels;
+use crate::spec::ClusterName;
+use crate::world::World;
+use crate::{Error, Result};
+
+/// Looks at what the plan would make.
+///
+/// # Errors
+/// What stands in the way, and whose it is.
+pub(super) async fn check(world: &World, cluster: &ClusterName, plan: &Plan) -> Result<()> {
+    let nodes: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::CreateNode(node) => Some(node),
+            _ => None,
+        })
+        .collect();
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let containers = world.engine.containers(&[]).await?;
+    for node in &nodes {
+        let host = &node.node.host;
+        let Some(there) = containers.iter().find(|found| found.name == *host) else { continue };
+        if there.labels.get(labels::CLUSTER).is_none_or(|own| own != cluster.as_str()) {
+            return Err(name_taken(host, &there.image));
+        }
+    }
+    let arch = world.engine.info().await?.arch;
+    let mut images: Vec<&str> = nodes.iter().map(|node| node.image.as_str()).collect();
+    images.sort_unstable();
+    images.dedup();
+    for image in images {
+        // One that has still to be pulled comes for the engine's own architecture.
+        let Some(found) = world.engine.image(image).await? else { continue };
+        if !found.arch.is_empty() && found.arch != arch {
+            return Err(wrong_architecture(image, &found.arch, &arch));
+        }
+    }
+    Ok(())
+}
+
+/// Making the node would first remove what stands under its name: that may only be our own.
+fn name_taken(host: &str, image: &str) -> Error {
+    Error::failed("name-taken", format!("a container called {host} is not of this cluster"))
+        .because(format!("it runs {image}, and carries no label of this cluster"))
+        .hint(format!("remove it if nobody needs it: podman rm -f {host}"))
+        .hint("or give the cluster another name")
+}
+
+fn wrong_architecture(image: &str, found: &str, engine: &str) -> Error {
+    Error::host("image-architecture", format!("{image} cannot run here"))
+        .because(format!(
+            "the image is for {found} and the engine runs {engine}: its programs would end with \
+             \"exec format error\""
+        ))
+        .hint(format!("get the right one: podman pull --arch {engine} {image}"))
+        .hint("unset DOCKER_DEFAULT_PLATFORM if it is set: it makes engines pull the other one")
+}
