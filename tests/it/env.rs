@@ -113,7 +113,14 @@ impl TestEnv {
         self.run(Path::new(env!("CARGO_BIN_EXE_pipe")), &arguments)
     }
 
-    fn run(&self, program: &Path, arguments: &[&str]) -> Run {
+    /// Runs `pipe` through another program: `["unshare", "--net"]`.
+    pub fn pipe_under<const N: usize>(&self, wrapper: &[&str], arguments: [&str; N]) -> Run {
+        let [program, before @ ..] = wrapper else { panic!("no program") };
+        let pipe = [env!("CARGO_BIN_EXE_pipe")];
+        self.run(Path::new(program), &[before, &pipe, &arguments].concat())
+    }
+
+    pub fn run(&self, program: &Path, arguments: &[&str]) -> Run {
         let output = Command::new(program)
             .args(arguments)
             .env_clear()
@@ -175,6 +182,19 @@ impl Run {
             "exit code of `{command}`\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
         );
         Output { stdout, stderr }
+    }
+}
+
+impl Run {
+    /// The result line of a command with `--json`, whose exit code must be the one it names.
+    #[track_caller]
+    pub fn result(self) -> serde_json::Value {
+        let Run { command, code, stdout, stderr } = self;
+        let last = stdout.lines().last().unwrap_or_default();
+        let result: serde_json::Value = serde_json::from_str(last)
+            .unwrap_or_else(|e| panic!("`{command}` ({code:?}): {e}\n{stdout}\n{stderr}"));
+        assert_eq!(result["exit_code"], serde_json::json!(code), "{result:#}");
+        result
     }
 }
 

@@ -30,3 +30,4 @@ mod scripted;
 mod scripted_kube;
 mod spec;
 mod tool_download;
+mod troubles;
