@@ -18,6 +18,7 @@ pub mod init;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod list;
+pub mod logs;
 pub mod man;
 pub mod plan;
 pub mod purge;
@@ -77,6 +78,7 @@ enum Command {
     Teardown(teardown::Args),
     List(list::Args),
     Doctor(doctor::Args),
+    Logs(logs::Args),
     Kubeconfig(kubeconfig::Args),
     Kubectl(kubectl::Args),
     Env(env::Args),
@@ -131,6 +133,7 @@ impl Cli {
             Command::Stop(args) => stop::run(app, args).await.map(|()| 0),
             Command::Start(args) => start::run(app, args).await.map(|()| 0),
             Command::Teardown(args) => teardown::run(app, args).await.map(|()| 0),
+            Command::Logs(args) => logs::run(app, args).await.map(|()| 0),
             Command::Doctor(args) => doctor::run(app, args).await,
             Command::List(args) => list::run(app, args).await.map(|()| 0),
             Command::Kubeconfig(args) => kubeconfig::run(app, args).await.map(|()| 0),

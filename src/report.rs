@@ -28,6 +28,7 @@ pub mod live;
 pub mod mask;
 pub mod mode;
 pub mod plain;
+pub mod scrub;
 pub mod steps;
 pub mod stream;
 pub mod table;

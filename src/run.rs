@@ -30,6 +30,7 @@ mod diagnosis;
 pub mod doctor;
 pub mod evidence;
 pub mod images;
+pub mod logs;
 mod nodes;
 pub mod observe;
 mod perform;
@@ -180,10 +181,10 @@ impl<P: Perform> Runner<P> {
                 self.events.send(Event::StepFinished { id, seconds: 0.0, outcome });
             }
         }
-        if let Some(error) = finished.error.as_ref().filter(|e| e.kind != Kind::Interrupted)
-            && let Some(path) = self.performer.evidence(error).await
-        {
-            self.events.info(format!("evidence of the failure is in {}", path.display()));
+        if let Some(error) = finished.error.take_if(|error| error.kind != Kind::Interrupted) {
+            let kept = self.performer.evidence(&error).await;
+            let hint = |path: PathBuf| format!("the evidence is in {}", path.display());
+            finished.error = Some(kept.map(hint).into_iter().fold(error, Error::hint));
         }
         self.undo(&progress, &mut finished).await;
         let outcome = match &finished.error {

@@ -15,7 +15,7 @@ pub mod bucket;
 mod cidr;
 pub mod cluster_file;
 pub mod component_file;
-mod duration;
+pub mod duration;
 pub mod embedded;
 mod hash;
 pub mod kubernetes;

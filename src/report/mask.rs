@@ -37,6 +37,13 @@ impl Mask {
         secrets.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
+    /// A set of its own that begins with the same secrets.
+    #[must_use]
+    pub fn copy(&self) -> Mask {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Mask(Arc::new(RwLock::new(secrets)))
+    }
+
     /// `text` without secrets.
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Parses hours, minutes and seconds, in this order, each at most once.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let not_one = || format!("{text:?} is not a length of time");
     let mut rest = text;
     let mut seconds: u64 = 0;

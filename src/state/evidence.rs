@@ -1,6 +1,6 @@
 //! Archives of failures: the newest ten are kept, whatever clusters they are of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -12,23 +12,43 @@ use crate::spec::ClusterName;
 /// Archives to keep.
 const KEEP: usize = 10;
 
-/// Makes the folder for a new archive, `evidence/20261121T091203Z-dev`, and removes the oldest
-/// ones beyond the last ten.
-pub fn new_folder(paths: &Paths, cluster: &ClusterName, at: Timestamp) -> Result<PathBuf> {
+/// `pipe-dev-20261121T091203Z`: the folder in an archive, and what a file of its own is called.
+pub fn stem(cluster: &ClusterName, at: Timestamp) -> String {
+    format!("pipe-{cluster}-{}", at.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// Keeps an archive as `evidence/20261121T091203Z-dev.tar.gz`, and removes the oldest ones beyond
+/// the last ten.
+pub fn keep(
+    paths: &Paths,
+    cluster: &ClusterName,
+    at: Timestamp,
+    archive: &[u8],
+) -> Result<PathBuf> {
     let root = paths.evidence();
     let stem = format!("{}-{cluster}", at.strftime("%Y%m%dT%H%M%SZ"));
     // Two failures within one second: the second gets a number.
-    let folder = (1..)
-        .map(|n| root.join(if n == 1 { stem.clone() } else { format!("{stem}.{n}") }))
-        .find(|folder| !folder.exists())
-        .unwrap_or_else(|| root.join(&stem));
-    file::make_folder(&folder)?;
+    let named = |n: u32| match n {
+        1 => root.join(format!("{stem}.tar.gz")),
+        n => root.join(format!("{stem}.{n}.tar.gz")),
+    };
+    let path = (1..100).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(1));
+    file::write(&path, archive)?;
     // Names begin with the time, so that their order is the order of age.
     let names = file::names(&root)?;
     for name in names.iter().take(names.len().saturating_sub(KEEP)) {
         file::remove(&root.join(name))?;
     }
-    Ok(folder)
+    Ok(path)
+}
+
+/// Writes an archive where the user wants it, for this user alone.
+pub fn write_to(path: &Path, archive: &[u8]) -> Result<()> {
+    file::replace(path, archive, file::PRIVATE).map_err(|error| {
+        crate::Error::failed("archive-write", format!("cannot write {}", path.display()))
+            .because(error)
+            .hint("name another file: --output FILE")
+    })
 }
 
 #[cfg(test)]
@@ -43,12 +63,16 @@ mod tests {
         let dev = ClusterName::parse("dev").unwrap();
         let start: Timestamp = "2026-11-21T09:12:00Z".parse().unwrap();
         for seconds in 0..12 {
-            new_folder(&paths, &dev, start + jiff::SignedDuration::from_secs(seconds)).unwrap();
+            let at = start + jiff::SignedDuration::from_secs(seconds);
+            keep(&paths, &dev, at, b"archive").unwrap();
         }
         let names = file::names(&paths.evidence()).unwrap();
         assert_eq!(names.len(), 10);
-        assert_eq!(names[0], "20261121T091202Z-dev");
-        let twin = new_folder(&paths, &dev, start + jiff::SignedDuration::from_secs(11)).unwrap();
-        assert!(twin.ends_with("20261121T091211Z-dev.2"));
+        assert_eq!(names[0], "20261121T091202Z-dev.tar.gz");
+        let at = start + jiff::SignedDuration::from_secs(11);
+        let twin = keep(&paths, &dev, at, b"another").unwrap();
+        assert!(twin.ends_with("20261121T091211Z-dev.2.tar.gz"));
+        assert_eq!(std::fs::read(twin).unwrap(), b"another");
+        assert_eq!(stem(&dev, start), "pipe-dev-20261121T091200Z");
     }
 }

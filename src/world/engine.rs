@@ -16,6 +16,7 @@ use serde_json::Value;
 mod container;
 mod create;
 mod error;
+mod evidence;
 mod exec;
 mod files;
 mod image;

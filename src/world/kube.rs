@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use crate::{Error, Result};
 
 mod fault;
+pub mod log;
 pub mod manifest;
 mod node;
 mod object;

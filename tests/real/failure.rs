@@ -68,12 +68,16 @@ fn never_ready() {
     let error = home.fails("up one --profile broken", 6);
     assert!(error.contains("nats did not become ready within 15 s"), "{error}");
     assert!(error.contains("no-such-tag") || error.contains("ImagePull"), "{error}");
-    assert!(error.contains("evidence"), "{error}");
+    super::logs::of_a_failure(&error);
     let status = home.json("status one");
     assert_eq!(status["state"], "running", "{status}");
     assert_eq!(status["components"][0]["state"], "not installed", "{status}");
     // The next run, with a chart that works, needs no repair.
     home.ok("up one --profile messages");
+    super::logs::followed(&home);
+    super::logs::of_a_running_cluster(&home);
+    super::host::podman(["stop", "-t", "20", "one-control-plane"]);
+    super::logs::of_a_stopped_cluster(&home);
     home.ok("teardown one");
 }
 

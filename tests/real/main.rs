@@ -26,6 +26,7 @@ mod host;
 mod images;
 mod interop;
 mod kill;
+mod logs;
 mod matrix;
 mod nats_smoke;
 mod options;
