@@ -8,7 +8,6 @@ use super::context::Context;
 use super::wait::Seen;
 use crate::plan::components::chart_values;
 use crate::spec::{Component, Gate, GateCondition};
-use crate::state::credentials::Credentials;
 use crate::world::helm::Install;
 use crate::world::kube::{Kube, SPEC_HASH_LABEL};
 use crate::{Kind, Result};
@@ -28,10 +27,9 @@ pub(super) async fn prepare(context: &Context, component: &Component) -> Result<
 /// The component's credentials: made once, kept in the state folder for the cluster's life.
 pub fn credentials(context: &Context, component: &Component) -> Result<BTreeMap<String, String>> {
     let Some(wanted) = &component.definition.credentials else { return Ok(BTreeMap::new()) };
-    let mut stored = Credentials::load(&context.state())?;
-    if stored.ensure([(&component.name, wanted)], context.spec()?.profile.credentials) {
-        stored.save(&context.state())?;
-    }
+    let policy = context.spec()?.profile.credentials;
+    let own = [(&component.name, wanted)];
+    let stored = context.connections.credentials.ensure(&context.state(), own, policy)?;
     stored.hide([(&component.name, wanted)], &context.mask);
     let values = stored.get(&component.name).cloned().unwrap_or_default();
     Ok(values.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())

@@ -13,6 +13,7 @@ use crate::report::{Events, Mask};
 use crate::smoke;
 use crate::spec::source::Sources;
 use crate::spec::{ClusterName, Node, Spec};
+use crate::state::credentials;
 use crate::state::lock::{SharedLock, Waiting};
 use crate::state::paths::{ClusterFolder, Paths};
 use crate::world::World;
@@ -68,6 +69,8 @@ pub struct Context {
 pub struct Connections {
     kube: OnceCell<Kube>,
     helm: OnceCell<Helm>,
+    /// The file of credentials.
+    pub(super) credentials: credentials::Store,
     /// A bootstrap token for `kubeadm join`.
     pub(super) token: OnceCell<String>,
 }

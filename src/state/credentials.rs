@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,29 @@ pub struct Credentials {
 /// Values by key, as they stand in the component's Secret. `Debug` shows keys only.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentCredentials(BTreeMap<String, String>);
+
+/// The file of one cluster's credentials, for steps of one run. Components are prepared side by
+/// side, and each reads the file, adds its own and writes it back.
+#[derive(Debug, Default)]
+pub struct Store(Mutex<()>);
+
+impl Store {
+    /// Makes what `wanted` asks for and is missing, stores it, and gives all that is stored.
+    pub fn ensure<'a>(
+        &self,
+        folder: &ClusterFolder,
+        wanted: impl IntoIterator<Item = (&'a ComponentName, &'a CredentialSpec)>,
+        policy: Policy,
+    ) -> Result<Credentials> {
+        // Nothing is kept behind the lock, so a holder that panicked left nothing half done.
+        let _alone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = Credentials::load(folder)?;
+        if stored.ensure(wanted, policy) {
+            stored.save(folder)?;
+        }
+        Ok(stored)
+    }
+}
 
 impl Default for Credentials {
     fn default() -> Credentials {
@@ -188,5 +212,33 @@ mod tests {
         credentials.ensure([(&nats, &spec("admin"))], Policy::Fixed);
         let values: Vec<_> = credentials.get(&nats).unwrap().iter().collect();
         assert_eq!(values, [("password", "dev-password"), ("username", "admin")]);
+    }
+
+    /// Components are prepared at once: none may lose what another has just stored.
+    #[test]
+    fn side_by_side_each_keeps_what_it_was_given() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = paths_in(home.path()).cluster(&ClusterName::parse("dev").unwrap());
+        let store = Store::default();
+        let names: Vec<ComponentName> =
+            (0..8).map(|n| ComponentName::parse(&format!("c{n}")).unwrap()).collect();
+        let given: Vec<ComponentCredentials> = std::thread::scope(|scope| {
+            let threads: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let (store, folder) = (&store, &folder);
+                    scope.spawn(move || {
+                        let wanted = spec("admin");
+                        let all = store.ensure(folder, [(name, &wanted)], Policy::Generated);
+                        all.unwrap().get(name).cloned().unwrap()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let stored = Credentials::load(&folder).unwrap();
+        for (name, given) in names.iter().zip(&given) {
+            assert_eq!(stored.get(name), Some(given), "{name}");
+        }
     }
 }
