@@ -8,8 +8,9 @@ const FILES: u64 = 65_536;
 /// Processes and threads of one node with a few pods: 200 to 350 measured, databases have more.
 const NODE_PROCESSES: u64 = 1_000;
 
-/// inotify instances of one node at the least: systemd, containerd, kubelet, kube-proxy.
-const NODE_INSTANCES: u64 = 12;
+/// inotify instances of a control plane, and of any other node: counted with NATS running.
+const CONTROL_INSTANCES: u64 = 26;
+const WORKER_INSTANCES: u64 = 13;
 
 /// What a host with room for several clusters has; kind's documentation names the same.
 const INSTANCES: u64 = 512;
@@ -72,19 +73,20 @@ fn inotify(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     let used = host.limits.inotify_instances_used.unwrap_or(0);
     if let Some(limit) = host.host.inotify_instances {
-        let needed = NODE_INSTANCES * nodes;
+        let control = u64::from(facts.needs.control_plane);
+        let needed = control * CONTROL_INSTANCES + nodes.saturating_sub(control) * WORKER_INSTANCES;
         let (free, raise) = (
             limit.saturating_sub(used),
             remedy::sysctl(host, "fs.inotify.max_user_instances", INSTANCES.max(limit * 2)),
         );
         let seen = format!("fs.inotify.max_user_instances {limit}, {used} in use");
-        let needs = format!("{NODE_INSTANCES} for each of {nodes} nodes");
+        let needs = format!("{needed} for {nodes} nodes");
         if free < needed {
             let what = "there are too few inotify instances for the nodes: kubelet and others would fail with \"too many open files\"";
             findings.push(
                 Finding::new(codes::INOTIFY_FULL, what).seen(seen).needed(needs).remedy(raise),
             );
-        } else if limit < INSTANCES && free < needed.max(NODE_INSTANCES) * 2 {
+        } else if limit < INSTANCES && free < needed.max(CONTROL_INSTANCES) * 2 {
             let what = "inotify instances are scarce: another cluster may not fit";
             let needs = format!("{INSTANCES} for several clusters");
             findings.push(
