@@ -31,6 +31,8 @@ mod matrix;
 mod nats_smoke;
 mod options;
 mod pipe;
+mod release;
+mod results;
 mod services;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -76,6 +78,7 @@ fn main() {
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
     cases.extend(matrix::CASES);
+    cases.extend(release::CASES);
     // libtest takes one filter; a person debugging wants several.
     if let Ok(only) = std::env::var("PIPE_TEST_ONLY") {
         cases.retain(|case| only.split_whitespace().any(|word| case.name.contains(word)));
@@ -89,15 +92,14 @@ fn main() {
             let known = expected.lines().any(|line| line.split(':').next() == Some(case.name));
             if let (Some(why), false) = (&skip, listing) {
                 println!("skipped: {}: {why}", case.name);
+                results::record(case.name, "skipped", serde_json::json!({ "why": why }));
             }
             let unexpected = skip.clone().filter(|_| !known);
             let run = case.run;
             Trial::test(case.name, move || match unexpected {
                 Some(why) => Err(Failed::from(format!("skipped, but not expected to be: {why}"))),
                 None => {
-                    let began = std::time::Instant::now();
-                    run();
-                    println!("        {} took {:.1} s", case.name, began.elapsed().as_secs_f64());
+                    results::run(case.name, run);
                     Ok(())
                 }
             })
