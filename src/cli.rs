@@ -123,6 +123,12 @@ impl Cli {
         &self.global
     }
 
+    /// Whether the command may reach registries or sites, so that a broken `config.yaml` matters.
+    pub fn goes_out(&self) -> bool {
+        use Command::{Images, Kubectl, Plan, Smoke, Up};
+        matches!(self.command, Up(_) | Plan(_) | Images(_) | Kubectl(_) | Smoke(_))
+    }
+
     /// Runs the command; the exit code is `Ok`'s unless it failed.
     pub async fn run(self, app: &App) -> Result<u8> {
         match self.command {

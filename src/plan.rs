@@ -17,6 +17,7 @@ pub mod input;
 pub mod kept;
 pub mod observed;
 pub mod reserve;
+pub mod surroundings;
 pub mod teardown;
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,7 @@ pub mod settings;
 pub mod smoke;
 pub mod status;
 pub mod summary;
+pub mod surroundings;
 pub mod teardown;
 #[cfg(test)]
 mod tests;

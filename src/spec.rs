@@ -15,6 +15,7 @@ pub mod bucket;
 mod cidr;
 pub mod cluster_file;
 pub mod component_file;
+pub mod config_file;
 pub mod duration;
 pub mod embedded;
 mod hash;

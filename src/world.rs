@@ -23,9 +23,11 @@ pub mod http;
 pub mod kube;
 pub mod network;
 pub mod process;
+pub mod registry_login;
 pub mod s3;
 pub mod service;
 pub mod socket;
+pub mod surroundings;
 pub mod tool;
 pub mod usage;
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Cli, Global};
 use crate::report::{Events, Flags, Level, Mask, Mode, Report, Style};
 use crate::run::context::KubeconfigChoice;
+use crate::run::surroundings;
 use crate::run::teardown::release_engine;
 use crate::run::up::Environment;
 use crate::spec::ClusterName;
@@ -54,7 +55,16 @@ pub fn execute(env: Env, cli: Cli) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start(env: Env, cli: Cli, report: &Report) -> Result<u8> {
+fn start(mut env: Env, cli: Cli, report: &Report) -> Result<u8> {
+    match surroundings::read(&env) {
+        Ok(found) => {
+            found.secrets().iter().for_each(|secret| report.mask().add(secret));
+            found.hand_to(&mut env);
+        }
+        // What is only read or removed needs no registry.
+        Err(error) if cli.goes_out() => return Err(error),
+        Err(error) => report.note(Level::Warning, &error.to_string())?,
+    }
     let paths = Paths::from_env(|name| env.get(name).map(str::to_owned))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -58,7 +58,7 @@ struct Place {
     /// The cluster
     #[arg(short, long, default_value = "dev")]
     cluster: String,
-    /// Only this node, by its name in the cluster's file or its container's
+    /// Only this node, by its name in the cluster's file or its container's; others never get it
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
 }

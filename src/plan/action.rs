@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::observed::Kept;
+use super::surroundings::Aspect;
 use crate::spec::{BucketName, Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
 
 /// A port of a node published on the host.
@@ -210,6 +211,13 @@ pub enum Action {
         /// Containers that lack it.
         hosts: Vec<String>,
     },
+    /// Tell a running node what changed in the network around it.
+    TellNode {
+        /// Container.
+        host: String,
+        /// What changed.
+        aspects: Vec<Aspect>,
+    },
     /// Make sure of helm, on `PATH`, in the cache or downloaded.
     FindHelm,
     /// Make a namespace and, in it, a component's Secret.
@@ -309,6 +317,10 @@ impl Action {
             Action::KeepImage { names, hosts, .. } => {
                 let (name, count) = (names.first().map_or("", String::as_str), hosts.len());
                 format!("load {name} into {count} node{}", plural(count))
+            }
+            Action::TellNode { host, aspects } => {
+                let aspects: Vec<&str> = aspects.iter().map(|aspect| aspect.as_str()).collect();
+                format!("update {} of node {host}", aspects.join(" and "))
             }
             Action::FindHelm => "find helm".to_owned(),
             Action::Prepare { component } => {

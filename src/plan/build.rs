@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{NodeChange, NodePlan, Publish, Route};
 use super::input::Input;
 use super::observed::{Live, LiveNode, NodeStage};
-use super::{Action, Operation, Phase, Plan, components, wake};
+use super::{Action, Operation, Phase, Plan, components, surroundings, wake};
 use crate::spec::kubernetes::Version;
 use crate::spec::{NetworkMode, Node, Taint, port};
 use crate::{Error, Result};
@@ -21,6 +21,7 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
     }
     let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
     let fresh = nodes_to_make(input, &mut plan)?;
+    surroundings::add(input, &fresh, &mut plan);
     cluster_steps(input, &fresh, &mut plan);
     components::add(input, &fresh, &mut plan);
     Ok(plan)

@@ -134,8 +134,13 @@ fn add_images(
         }
         pull_image(input, image, plan);
         let pull = format!("image/{}", image.short());
-        let boots: Vec<String> =
-            input.spec.cluster.nodes.iter().map(|node| format!("boot/{}", node.name)).collect();
+        let boots: Vec<String> = input
+            .spec
+            .cluster
+            .nodes
+            .iter()
+            .flat_map(|node| ["boot", "surroundings"].map(|step| format!("{step}/{}", node.name)))
+            .collect();
         // `kubeadm` and image import compete for the same disk and cores; the API server wins.
         let needs = boots.iter().map(String::as_str).chain([pull.as_str(), "init"]);
         let action = Action::LoadImage { image: image.clone(), hosts };

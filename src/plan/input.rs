@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::surroundings::Wanted;
 use super::{Observed, Reservation};
 use crate::spec::{ImageName, Spec};
 
@@ -42,6 +43,8 @@ pub struct Input<'a> {
     pub node_image: &'a ImageName,
     /// Digest of each component's chart folder.
     pub charts: &'a BTreeMap<String, String>,
+    /// What nodes are to be told of the network around them.
+    pub surroundings: &'a Wanted,
     /// The user's choices.
     pub options: Options,
 }

@@ -49,7 +49,9 @@ pub fn add(input: &Input<'_>, fresh: &BTreeSet<String>, live: &Live, plan: &mut 
             continue;
         }
         let boots: Vec<String> = nodes.iter().map(|node| format!("boot/{}", node.name)).collect();
-        let joins = nodes.iter().map(|node| format!("join/{}", node.name));
+        let joins = nodes
+            .iter()
+            .flat_map(|node| ["join", "surroundings"].map(|step| format!("{step}/{}", node.name)));
         let needs: Vec<String> =
             boots.into_iter().chain(joins).chain(["init".to_owned()]).collect();
         let last = name.rsplit('/').next().unwrap_or(name).replace([':', '@'], "-");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::surroundings::Told;
 use crate::spec::kubernetes::Version;
 use crate::spec::{ComponentName, NetworkMode, Taint};
 
@@ -66,6 +67,8 @@ pub struct NodeFacts {
     pub kubernetes: Option<Version>,
     /// The image it runs, as the engine names it.
     pub image: String,
+    /// What it was told of the network around it.
+    pub told: Told,
 }
 
 /// Where the engine has an image.

@@ -14,6 +14,7 @@ use super::observed::{
     NodeStage, Observed, ReleaseFacts,
 };
 use super::reserve::{NodeAddress, Reservation};
+use super::surroundings::{Told, Wanted};
 use super::teardown::teardown;
 use super::{Phase, Plan, wake};
 use crate::spec::kubernetes::DEFAULT;
@@ -29,6 +30,7 @@ struct World {
     reservation: Reservation,
     node_image: ImageName,
     charts: BTreeMap<String, String>,
+    surroundings: Wanted,
     options: Options,
 }
 
@@ -62,7 +64,15 @@ impl World {
             observed.images.insert(image.to_string(), facts);
         }
         let charts = BTreeMap::from([("nats".to_owned(), "d1".to_owned())]);
-        World { spec, observed, reservation, node_image, charts, options: Options::default() }
+        World {
+            spec,
+            observed,
+            reservation,
+            node_image,
+            charts,
+            surroundings: Wanted::default(),
+            options: Options::default(),
+        }
     }
 
     fn input(&self) -> Input<'_> {
@@ -72,6 +82,7 @@ impl World {
             reservation: &self.reservation,
             node_image: &self.node_image,
             charts: &self.charts,
+            surroundings: &self.surroundings,
             options: self.options,
         }
     }
@@ -95,6 +106,7 @@ impl World {
                 control_plane: node.control_plane,
                 kubernetes: Some(DEFAULT),
                 image: self.node_image.to_string(),
+                told: self.surroundings.told.clone(),
             };
             self.observed.nodes.insert(node.host.clone(), facts);
             let applied = Applied {
@@ -614,4 +626,26 @@ fn an_image_with_another_content_is_loaded_again() {
         }
     }
     assert_eq!(world.plan().ids("load/"), ["load/nats-2.15.2"]);
+}
+
+/// A proxy that changes is told to nodes in place; silence takes none away.
+#[test]
+fn nodes_are_told_what_changed_around_them() {
+    let mut world = World::new("dev", NetworkMode::Static);
+    let proxy = |hash: &str| Told { proxy: hash.to_owned(), ..Told::default() };
+    world.surroundings = Wanted { told: proxy("1"), proxy_said: true, file: "c".to_owned() };
+    let mut world = world.after();
+    assert!(world.plan().is_empty());
+    world.surroundings.told.proxy = "2".to_owned();
+    world.surroundings.told.mirrors = "m".to_owned();
+    let plan = world.plan();
+    assert_eq!(plan.ids("surroundings/").len(), plan.steps.len());
+    assert_eq!(plan.steps[0].title, "update proxy and mirrors of node dev-control-plane");
+
+    world.surroundings = Wanted { file: "/c.yaml".to_owned(), ..Wanted::default() };
+    let plan = world.plan();
+    assert!(plan.is_empty());
+    assert!(plan.notes.iter().any(|note| note.contains("/c.yaml")), "{:?}", plan.notes);
+    world.surroundings.proxy_said = true;
+    assert_eq!(world.plan().steps.len(), 3);
 }

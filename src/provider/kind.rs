@@ -5,6 +5,7 @@ pub mod container;
 pub mod containerd;
 pub mod kubeadm;
 pub mod pod_network;
+pub mod surroundings;
 
 /// The network that kind shares between all clusters.
 pub const NETWORK: &str = "kind";

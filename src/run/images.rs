@@ -6,15 +6,17 @@ use crate::plan::observed::Kept;
 use crate::report::Event;
 use crate::spec::ImageName;
 use crate::world::built::BuiltImage;
-use crate::world::engine::{Engine, Exec, PullProgress};
+use crate::world::engine::{Exec, PullProgress};
 use crate::{Error, Result};
 
+mod fetch;
 pub mod inventory;
 pub mod manage;
 pub mod names;
 pub mod node_store;
 pub mod transfer;
 
+pub use fetch::fetch;
 use transfer::Cargo;
 
 /// Gets an image into the engine's store under its upstream name.
@@ -27,7 +29,7 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
         events.send(Event::StepProgress { id, message, bytes });
     };
     let pulled = tokio::select! {
-        pulled = fetch(&context.world.engine, image, progress) => pulled,
+        pulled = fetch(&context.world.engine, &context.world.env, image, progress) => pulled,
         () = context.stop.cancelled() => return Err(Error::interrupted()),
     };
     pulled.map_err(|error| {
@@ -56,20 +58,6 @@ async fn mark(context: &Context, image: &ImageName, host: &str, stands_in: bool)
     };
     engine.exec(host, Exec::new(command)).await?.checked()?;
     Ok(())
-}
-
-/// Pulls an image by its digest where one is known, and gives it the name that pods and nodes use.
-pub async fn fetch(
-    engine: &Engine,
-    image: &ImageName,
-    progress: impl FnMut(&PullProgress) + Send,
-) -> Result<()> {
-    let Some(digest) = image.digest() else {
-        return Ok(engine.pull(image.as_str(), progress).await?);
-    };
-    let by_digest = format!("{}@{digest}", image.repository());
-    engine.pull(&by_digest, progress).await?;
-    Ok(engine.tag(&by_digest, image.repository(), image.tag()).await?)
 }
 
 /// Copies an image from the engine's store into nodes, under the name that pods use.

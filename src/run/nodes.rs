@@ -61,6 +61,7 @@ pub(super) async fn create(context: &Context, node: &NodePlan) -> Result<()> {
         ];
         engine.put_files(&node.node.host, files).await?;
     }
+    super::surroundings::tell_new(context, &node.node.host).await?;
     if let Some(patch) = &spec.cluster.patches.containerd {
         patch_containerd(context, &node.node.host, patch).await?;
     }

@@ -116,6 +116,7 @@ fn check_layout(cluster: &ClusterName, container: &ContainerLine) -> Result<()> 
 async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {
     let joined = world.engine.get_file(&container.name, JOINED_MARKER).await?.is_some();
     let version = world.engine.get_file(&container.name, VERSION_FILE).await?;
+    let told = super::surroundings::read_told(&world.engine, &container.name).await?;
     let kubernetes = version.and_then(|text| String::from_utf8_lossy(&text).parse().ok());
     let stage = match (joined, container.state == State::Running) {
         (false, _) => NodeStage::HalfMade,
@@ -136,6 +137,7 @@ async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFact
         kubernetes,
         control_plane: container.labels.get(kind::ROLE_LABEL).is_some_and(|r| r == "control-plane"),
         image: container.image.clone(),
+        told,
     })
 }
 

@@ -5,7 +5,9 @@ use super::context::Context;
 use std::path::PathBuf;
 
 use super::diagnosis::explain;
-use super::{buckets, components, evidence, images, nodes, platform, power, removal, smoke};
+use super::{
+    buckets, components, evidence, images, nodes, platform, power, removal, smoke, surroundings,
+};
 use crate::plan::{Action, Step};
 use crate::{Error, Result};
 
@@ -55,6 +57,7 @@ impl Perform for Context {
             Action::AwaitProxy => platform::await_proxy(self, id).await,
             Action::InstallDns { host } => platform::install_dns(self, host).await,
             Action::AwaitDns => platform::await_dns(self, id).await,
+            Action::TellNode { host, aspects } => surroundings::tell(self, host, aspects).await,
             Action::FindHelm => self.helm().await.map(|_| ()),
             Action::Prepare { component } => components::prepare(self, component).await,
             Action::InstallRelease { component, hash, .. } => {

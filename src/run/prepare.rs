@@ -7,6 +7,7 @@ use super::context::shared_lock;
 use super::up::{Environment, Request};
 use super::{images, observe, pull_fault, reserve};
 use crate::plan::Reservation;
+use crate::plan::surroundings::Wanted;
 use crate::provider::{kind, labels};
 use crate::spec::{
     ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
@@ -29,6 +30,8 @@ pub struct Prepared {
     pub node_image: ImageName,
     /// Digests of charts.
     pub charts: BTreeMap<String, String>,
+    /// What nodes are to be told of the network around them.
+    pub surroundings: Wanted,
 }
 
 /// Upstream name of the image that nodes are made from.
@@ -71,7 +74,10 @@ pub(super) async fn prepare(
         charts.insert(chart.clone(), digest);
     }
     let reservation = reserved.reservation;
-    Ok((Prepared { spec, skipped, built, reservation, node_image, charts }, reserved.notes))
+    let (surroundings, mut notes) = super::surroundings::wanted(&world.env);
+    notes.extend(reserved.notes);
+    let prepared = Prepared { spec, skipped, built, reservation, node_image, charts, surroundings };
+    Ok((prepared, notes))
 }
 
 /// `auto`: what an existing cluster has, else `bundled` where the image brings a CNI manifest.
@@ -139,7 +145,7 @@ async fn skip_unavailable(
                 if !facts.is_some_and(|facts| observe::is_permitted(&facts, spec)) {
                     environment.events.info(format!("looking for {image}"));
                     let pulled = tokio::select! {
-                        pulled = images::fetch(&world.engine, image, |_| {}) => pulled,
+                        pulled = images::fetch(&world.engine, &world.env, image, |_| {}) => pulled,
                         () = environment.cancel.cancelled() => return Err(Error::interrupted()),
                     };
                     if let Err(error) = pulled {

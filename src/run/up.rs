@@ -227,6 +227,7 @@ fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Resul
         reservation: &prepared.reservation,
         node_image: &prepared.node_image,
         charts: &prepared.charts,
+        surroundings: &prepared.surroundings,
         options,
     })
 }

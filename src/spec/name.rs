@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod url;
+
 /// Longest DNS label (RFC 1123).
 const DNS_LABEL_MAX: usize = 63;
 
@@ -201,6 +203,11 @@ impl ImageName {
     /// Registry and repository, without tag and digest.
     pub fn repository(&self) -> &str {
         self.tagged().rsplit_once(':').map_or(self.tagged(), |(repository, _)| repository)
+    }
+
+    /// The registry: `docker.io`.
+    pub fn registry(&self) -> &str {
+        self.0.split_once('/').map_or("", |(registry, _)| registry)
     }
 
     /// The tag.

@@ -87,6 +87,11 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    /// Whether a text stands here.
+    pub fn is_text(&self) -> bool {
+        matches!(self.part.data, Data::Text(_))
+    }
+
     /// Text that `parse` accepts; its error says what is wrong and is followed by `remedy`.
     pub fn parsed<T>(
         &self,
@@ -285,15 +290,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Checks `apiVersion`, `kind` and `name`; gives the name where it is usable. `stem` is the file's
-/// name without its ending, which must be the same.
-pub fn header<'a>(fields: &Fields<'a>, kind: &str, stem: &str) -> Option<Cursor<'a>> {
+/// Checks `apiVersion` and `kind`.
+pub fn kind(fields: &Fields<'_>, kind: &str) {
     if let Some(version) = fields.required("apiVersion", super::API_VERSION) {
         version.choice(&[(super::API_VERSION, ())], &[]);
     }
     if let Some(found) = fields.required("kind", kind) {
         found.choice(&[(kind, ())], &[]);
     }
+}
+
+/// Checks `apiVersion`, `kind` and `name`; gives the name where it is usable. `stem` is the file's
+/// name without its ending, which must be the same.
+pub fn header<'a>(fields: &Fields<'a>, kind: &str, stem: &str) -> Option<Cursor<'a>> {
+    self::kind(fields, kind);
     let name = fields.required("name", stem)?;
     if name.text()? != stem {
         let what = format!("the name is {:?} but the file is {stem}.yaml", name.text()?);

@@ -23,6 +23,7 @@ mod image;
 mod libpod;
 mod log;
 mod network;
+mod pull;
 mod top;
 mod volume;
 
@@ -31,9 +32,10 @@ pub use create::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
 pub use error::{EngineError, EngineResult, Fault};
 pub use exec::{Exec, ExecOutput, StdStream, Stdin};
 pub use files::FileToPut;
-pub use image::{DiskUsage, ImageInfo, ImageLine, PullProgress};
+pub use image::{DiskUsage, ImageInfo, ImageLine};
 pub use libpod::Libpod;
 pub use network::{Network, NetworkSpec};
+pub use pull::{Pull, PullProgress};
 pub use volume::Volume;
 
 use libpod::{CHANGE_TIMEOUT, retry};

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use super::surroundings::Surroundings;
 use crate::{Error, Result};
 
 /// What the process was started with. Everything below `main` takes this and never asks the
@@ -21,6 +22,8 @@ pub struct Env {
     pub uid: u32,
     /// Which standard streams are terminals.
     pub terminal: Terminals,
+    /// The network that this host is in; told by the user's file too, see [`Surroundings::hand_to`].
+    pub surroundings: Surroundings,
 }
 
 /// Which standard streams are terminals.
@@ -52,6 +55,7 @@ impl Env {
                 stdout: std::io::stdout().is_terminal(),
                 stderr: std::io::stderr().is_terminal(),
             },
+            surroundings: Surroundings::default(),
         })
     }
 
@@ -70,6 +74,11 @@ impl Env {
     /// `${XDG_CACHE_HOME:-~/.cache}/pipe`: tools, charts, the map of built images.
     pub fn cache_dir(&self) -> Result<PathBuf> {
         self.xdg("XDG_CACHE_HOME", ".cache")
+    }
+
+    /// `${XDG_CONFIG_HOME:-~/.config}/pipe/config.yaml`: what the user says about this machine.
+    pub fn config_file(&self) -> Result<PathBuf> {
+        Ok(self.xdg("XDG_CONFIG_HOME", ".config")?.join("config.yaml"))
     }
 
     /// `$XDG_RUNTIME_DIR/pipe`: sockets and pid files. Without that variable, `/run/pipe` for root

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reqwest::{Certificate, NoProxy};
+
+use crate::world::env::Env;
+use crate::world::surroundings::{LOOPBACK, Proxy};
 use crate::{Error, Result};
 
 /// Deadline for a connection, TLS included.
@@ -18,18 +22,41 @@ pub fn install_crypto() {
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// A client that trusts what the host trusts.
-pub fn client() -> Result<reqwest::Client> {
+/// A client that trusts what the host and the user's file trust, and goes through the proxies that
+/// they name; a loopback address is reached directly.
+pub fn client(env: &Env) -> Result<reqwest::Client> {
     install_crypto();
-    reqwest::Client::builder()
+    let surroundings = &env.surroundings;
+    // reqwest would read the process's environment, which is not always the one handed down.
+    let mut builder = reqwest::Client::builder()
+        .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .build()
-        .map_err(|error| {
-            Error::host("http-client", "no HTTPS client can be set up")
-                .because(error)
-                .hint("install root certificates: apt-get install ca-certificates")
-        })
+        .read_timeout(READ_TIMEOUT);
+    let failed = |error: reqwest::Error| {
+        Error::host("http-client", "no HTTPS client can be set up")
+            .because(error)
+            .hint("install root certificates: apt-get install ca-certificates")
+    };
+    if let Proxy::Use(proxies) = &surroundings.proxy {
+        let except = LOOPBACK.map(str::to_owned).into_iter().chain(proxies.except.clone());
+        let except = NoProxy::from_string(&except.collect::<Vec<_>>().join(","));
+        if let Some(url) = &proxies.http {
+            let proxy = reqwest::Proxy::http(url.secret()).map_err(failed)?;
+            builder = builder.proxy(proxy.no_proxy(except.clone()));
+        }
+        if let Some(url) = &proxies.https {
+            let proxy = reqwest::Proxy::https(url.secret()).map_err(failed)?;
+            builder = builder.proxy(proxy.no_proxy(except));
+        }
+    }
+    let mut trusted = Vec::new();
+    for pem in &surroundings.authorities {
+        trusted.extend(Certificate::from_pem_bundle(pem.as_bytes()).map_err(failed)?);
+    }
+    if !trusted.is_empty() {
+        builder = builder.tls_certs_merge(trusted);
+    }
+    builder.build().map_err(failed)
 }
 
 /// For one answer of a service at a host port.

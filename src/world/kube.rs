@@ -63,9 +63,11 @@ impl Kube {
             Error::failed("kubeconfig-invalid", "the kubeconfig cannot be used").because(error)
         };
         let file = Kubeconfig::from_yaml(text).map_err(|error| invalid(error.to_string()))?;
-        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
             .await
             .map_err(|error| invalid(error.to_string()))?;
+        // The library takes HTTPS_PROXY of the process for every server. Ours is on the loopback.
+        config.proxy_url = None;
         let client = Client::try_from(config).map_err(|error| invalid(error.to_string()))?;
         Ok(Kube { client })
     }

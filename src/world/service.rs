@@ -75,6 +75,7 @@ pub async fn stop(env: &Env) -> Result<bool> {
     for file in [&recorded.socket, &files.pid, &files.log, &files.settings] {
         let _gone_already = fs::remove_file(file);
     }
+    let _none = fs::remove_dir_all(&files.authorities);
     Ok(stopped == Stopped::Now)
 }
 
@@ -126,6 +127,9 @@ async fn start(env: &Env, host: &Host) -> Result<Found> {
         let settings = fs::write(&files.settings, text);
         settings.map_err(|error| files.unwritable(&files.settings, error))?;
         program = program.var(variable, &files.settings);
+    }
+    if let Some(folders) = files.trust(env)? {
+        program = program.var("SSL_CERT_DIR", folders);
     }
     let mut child = program.detach(log)?;
     let failed = |why: String| {
@@ -191,6 +195,8 @@ struct Files {
     pid: PathBuf,
     log: PathBuf,
     settings: PathBuf,
+    /// Holds what the service trusts beside the host's authorities.
+    authorities: PathBuf,
 }
 
 impl Files {
@@ -201,7 +207,23 @@ impl Files {
             pid: folder.join("podman-service.json"),
             log: folder.join("podman-service.log"),
             settings: folder.join("containers.conf"),
+            authorities: folder.join("authorities"),
         }
+    }
+
+    /// The folders in which the service looks for certificates, if ours is among them: Go programs
+    /// read these beside the system's own bundle.
+    fn trust(&self, env: &Env) -> Result<Option<String>> {
+        let trusted = &env.surroundings.authorities;
+        if trusted.is_empty() {
+            return Ok(None);
+        }
+        let file = self.authorities.join("authorities.pem");
+        let written = fs::create_dir_all(&self.authorities)
+            .and_then(|()| fs::write(&file, trusted.join("\n")));
+        written.map_err(|error| self.unwritable(&file, error))?;
+        let before = env.get("SSL_CERT_DIR").unwrap_or("/etc/ssl/certs:/etc/pki/tls/certs");
+        Ok(Some(format!("{before}:{}", self.authorities.display())))
     }
 
     fn recorded(&self) -> Option<PidFile> {

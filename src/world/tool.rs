@@ -112,7 +112,7 @@ impl Tool {
             return Ok(found);
         }
         let path = self.cached_path(env)?;
-        download::install(self, &path).await.map_err(|why| {
+        download::install(self, &path, env).await.map_err(|why| {
             Error::host("tool-missing", format!("{} cannot be had", self.name))
                 .because(format!("it is neither on PATH nor in {}", path.display()))
                 .because(why)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipe::Kind;
-use pipe::world::engine::{Engine, Fault};
+use pipe::world::engine::{Engine, Fault, Pull};
 use pipe::world::env::Env;
 use pipe::world::socket::{self, Candidate, Origin};
 
@@ -118,7 +118,8 @@ async fn a_failed_pull_is_an_error_although_it_began_with_200() {
         Reply::new(200, lines.map(|line| format!("{line}\r\n")).concat())
     });
     let mut seen = Vec::new();
-    let pulled = engine.pull("docker.io/library/nats:9", |at| seen.push((at.done, at.total))).await;
+    let pull = Pull { name: "docker.io/library/nats:9", login: None, plain: false };
+    let pulled = engine.pull(&pull, |at| seen.push((at.done, at.total))).await;
     let error = pulled.unwrap_err();
     assert_eq!((error.fault, error.message.as_str()), (Fault::Stream, "manifest unknown"));
     assert_eq!(seen, [(0, 0), (5, 10), (8, 40)]);

@@ -30,5 +30,6 @@ mod recorded;
 mod scripted;
 mod scripted_kube;
 mod spec;
+mod surroundings;
 mod tool_download;
 mod troubles;

@@ -94,6 +94,30 @@ impl Scripted {
         (Scripted { requests, task }, base)
     }
 
+    /// Serves TLS on a loopback port; returns `https://localhost:PORT`.
+    pub async fn tls(
+        config: rustls::ServerConfig,
+        script: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+    ) -> (Scripted, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let (requests, script) = parts(script);
+        let seen = requests.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, seen, script) = (acceptor.clone(), seen.clone(), script.clone());
+                tokio::spawn(async move {
+                    // A client that does not trust us hangs up here.
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, seen, script).await;
+                    }
+                });
+            }
+        });
+        (Scripted { requests, task }, base)
+    }
+
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()

@@ -11,7 +11,7 @@ use super::{Case, block_on};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use pipe::world::engine::{
-    Bind, ContainerSpec, Engine, Exec, Fault, FileToPut, NetworkSpec, PublishedPort, State,
+    Bind, ContainerSpec, Engine, Exec, Fault, FileToPut, NetworkSpec, PublishedPort, Pull, State,
     StdStream, Stdin, Ulimit, VolumeMount,
 };
 use pipe::world::env::Env;
@@ -443,7 +443,8 @@ async fn images(bench: &Bench) {
     assert!(missing.is_err());
 
     // Nothing answers there: the engine's words are in the error.
-    let error = engine.pull("localhost:1/test-eng/none:1", |_| {}).await.unwrap_err();
+    let none = Pull { name: "localhost:1/test-eng/none:1", login: None, plain: false };
+    let error = engine.pull(&none, |_| {}).await.unwrap_err();
     assert!(error.message.contains("localhost:1"), "{error}");
     let usage = engine.disk_usage().await.unwrap();
     assert!(usage.images >= image.size, "{usage:?}");

@@ -73,7 +73,7 @@ fn own_images() {
     let home = Home::new(&["one"]);
     let bare = "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: bare\ncomponents: []\n";
     home.write("profiles/bare.yaml", bare);
-    let cluster = ONE.replace("profile: quickstart", "profile: bare");
+    let cluster = ONE.replace("profile: messages", "profile: bare");
     let two = format!("{cluster}- {{name: edge, role: general}}\n");
     home.write_cluster("one", &two);
     home.ok("up one");

@@ -34,6 +34,7 @@ mod pipe;
 mod release;
 mod results;
 mod services;
+mod surroundings;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -75,6 +76,7 @@ fn main() {
     cases.extend(interop::CASES);
     cases.extend(options::CASES);
     cases.extend(images::CASES);
+    cases.extend(surroundings::CASES);
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
     cases.extend(matrix::CASES);

@@ -42,6 +42,32 @@ pub fn patched(config: &str, patch: &str) -> Result<String> {
     })
 }
 
+/// `config` with hosts looked up below `folder`; `None` where it names a folder already.
+///
+/// # Errors
+/// The image's configuration is no TOML.
+pub fn with_hosts(config: &str, folder: &str) -> Result<Option<String>> {
+    let table: Table = toml::from_str(config).map_err(|error| {
+        Error::failed(
+            "containerd-config",
+            "the node image's /etc/containerd/config.toml cannot be read",
+        )
+        .because(error.message())
+    })?;
+    let version = table.get("version").and_then(Value::as_integer).unwrap_or(1);
+    let plugin = if version >= 3 { "io.containerd.cri.v1.images" } else { OF_VERSION_2 };
+    let registry = table
+        .get("plugins")
+        .and_then(|plugins| plugins.get(plugin))
+        .and_then(|plugin| plugin.get("registry"))
+        .and_then(|registry| registry.get("config_path"));
+    if registry.and_then(Value::as_str).is_some_and(|path| !path.is_empty()) {
+        return Ok(None);
+    }
+    let patch = format!("[plugins.{plugin:?}.registry]\nconfig_path = {folder:?}\n");
+    patched(config, &patch).map(Some)
+}
+
 fn merge(into: &mut Table, patch: Table) {
     for (key, value) in patch {
         match (into.get_mut(&key), value) {

@@ -96,7 +96,7 @@ pub async fn add(
             None => {
                 events.info(format!("pulling {image}"));
                 let pulled = tokio::select! {
-                    pulled = fetch(&world.engine, image, |_| {}) => pulled,
+                    pulled = fetch(&world.engine, &world.env, image, |_| {}) => pulled,
                     () = cancel.cancelled() => return Err(Error::interrupted()),
                 };
                 pulled.map_err(|error| unavailable(image, &error))?;
@@ -135,6 +135,8 @@ async fn put(
     (targets, stopped): (Vec<Target>, Vec<String>),
 ) -> Result<Outcome> {
     let began = Instant::now();
+    // What was meant for one node is not handed to those made later.
+    let kept = request.node.is_none().then_some(kept);
     let mut sizes = Vec::new();
     let mut wrong = Vec::new();
     let arch = world.engine.info().await?.arch;
@@ -159,7 +161,7 @@ async fn put(
             let has = image.pod_names.iter().all(|name| {
                 let found = store.get(name);
                 found.is_some_and(|found| {
-                    found.id.as_ref() == Some(&image.id) && found.kept.is_some()
+                    found.id.as_ref() == Some(&image.id) && (kept.is_none() || found.kept.is_some())
                 })
             });
             if has {
@@ -175,7 +177,7 @@ async fn put(
         let names = image.pod_names;
         if !hosts.is_empty() {
             let (id, names) = (image.id.clone(), names.clone());
-            cargo.push(Cargo { id, names, hosts, kept: Some(kept) });
+            cargo.push(Cargo { id, names, hosts, kept });
         }
         images.push(Loaded { names, id: image.id, size, loaded, unchanged });
     }

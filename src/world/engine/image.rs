@@ -1,20 +1,15 @@
 //! Images in the engine's own store.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
-use bollard::models::CreateImageInfo;
-use bollard::query_parameters::{CreateImageOptionsBuilder, TagImageOptionsBuilder};
+use bollard::query_parameters::TagImageOptionsBuilder;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::container::null_is_default;
-use super::error::{EngineError, EngineResult, Fault, optional};
-
-/// Longest silence of a pull: Podman reports while bytes flow.
-const PULL_SILENCE: Duration = Duration::from_secs(180);
+use super::error::{EngineError, EngineResult, optional};
 
 /// An image that the engine has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,17 +53,6 @@ pub struct ImageLine {
     pub names: Vec<String>,
 }
 
-/// How far a pull is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PullProgress {
-    /// What the engine last said.
-    pub status: String,
-    /// Bytes of all layers seen so far that have arrived.
-    pub done: u64,
-    /// Bytes of all layers seen so far.
-    pub total: u64,
-}
-
 /// Bytes that the engine's objects take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DiskUsage {
@@ -92,35 +76,21 @@ impl Engine {
         self.libpod.get("list images", "images/json", &[]).await
     }
 
-    /// Pulls `name`, which must be fully qualified, and says how far it is.
-    pub async fn pull(
-        &self,
-        name: &str,
-        mut on_progress: impl FnMut(&PullProgress) + Send,
-    ) -> EngineResult<()> {
-        let action = format!("pull image {name}");
-        let options = CreateImageOptionsBuilder::default().from_image(name).build();
-        let mut lines = self.docker.create_image(Some(options), None, None);
-        let mut layers = Layers::default();
-        let silent = |_| {
-            let message = format!("the engine said nothing for {PULL_SILENCE:?}");
-            EngineError::new(Fault::TimedOut, &action, message)
-        };
-        while let Some(line) =
-            tokio::time::timeout(PULL_SILENCE, lines.next()).await.map_err(silent)?
-        {
-            let line = line.map_err(|error| EngineError::from_bollard(&action, error))?;
-            on_progress(&layers.update(line));
-        }
-        Ok(())
-    }
-
     /// Gives `name` (or id) the further name `repository:tag`.
     pub async fn tag(&self, name: &str, repository: &str, tag: &str) -> EngineResult<()> {
         let action = format!("tag image {name} as {repository}:{tag}");
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
         let tagged = self.docker.tag_image(name, Some(options)).await;
         tagged.map_err(|error| EngineError::from_bollard(&action, error))
+    }
+
+    /// Takes one of its names from an image that has another.
+    pub async fn untag(&self, name: &str) -> EngineResult<()> {
+        let Some((repository, tag)) = name.rsplit_once(':') else { return Ok(()) };
+        let query = [("repo", repository), ("tag", tag)];
+        let action = format!("take the name {name} from its image");
+        self.libpod.post_stream(&action, &format!("images/{name}/untag"), &query, None).await?;
+        Ok(())
     }
 
     /// Removes an image from the store; one that is gone is success.
@@ -140,26 +110,6 @@ impl Engine {
     pub async fn disk_usage(&self) -> EngineResult<DiskUsage> {
         let usage: Usage = self.libpod.get("measure disk usage", "system/df", &[]).await?;
         Ok(usage.total())
-    }
-}
-
-/// Progress by layer.
-#[derive(Default)]
-struct Layers(BTreeMap<String, (u64, u64)>);
-
-impl Layers {
-    fn update(&mut self, line: CreateImageInfo) -> PullProgress {
-        let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
-        if let (Some(layer), Some(detail)) = (line.id, line.progress_detail)
-            && let (Some(done), Some(total)) = (bytes(detail.current), bytes(detail.total))
-        {
-            self.0.insert(layer, (done, total));
-        }
-        PullProgress {
-            status: line.status.unwrap_or_default(),
-            done: sum(self.0.values().map(|(done, _)| *done)),
-            total: sum(self.0.values().map(|(_, total)| *total)),
-        }
     }
 }
 
@@ -226,7 +176,7 @@ impl Usage {
 }
 
 /// A sum of numbers that came from outside.
-fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+pub(super) fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
@@ -236,14 +186,6 @@ mod tests {
 
     #[test]
     fn absurd_numbers_do_not_overflow() {
-        let mut layers = Layers::default();
-        let mut progress = PullProgress::default();
-        for layer in ["a", "b", "c"] {
-            let detail = format!(r#"{{"current":{0},"total":{0}}}"#, i64::MAX);
-            let line = format!(r#"{{"id":"{layer}","progressDetail":{detail}}}"#);
-            progress = layers.update(serde_json::from_str(&line).unwrap());
-        }
-        assert_eq!((progress.done, progress.total), (u64::MAX, u64::MAX));
         let usage: Usage = serde_json::from_str(&format!(
             r#"{{"Images":[{{"ImageID":"1","UniqueSize":{0},"SharedSize":{0}}},
                 {{"ImageID":"2","UniqueSize":{0},"SharedSize":{0}}}],

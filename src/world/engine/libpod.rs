@@ -41,6 +41,7 @@ impl Libpod {
         let http = reqwest::Client::builder()
             .unix_socket(socket.to_owned())
             .pool_max_idle_per_host(0)
+            .no_proxy()
             .tls_certs_only([])
             .build()
             .map_err(|error| EngineError::from_http("set up the engine client", &error))?;
@@ -99,6 +100,30 @@ impl Libpod {
             Err(error) if error.fault != Fault::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Posts and hands over the answer as it comes; one attempt, no deadline. `path` may be a whole
+    /// address, of the other tree.
+    pub(crate) async fn post_stream(
+        &self,
+        action: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        header: Option<(&str, String)>,
+    ) -> EngineResult<reqwest::Response> {
+        let whole =
+            if path.starts_with("http://") { path.to_owned() } else { format!("{BASE}{path}") };
+        let mut request = self.http.request(Method::POST, address(action, &whole, query)?);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.map_err(|e| EngineError::from_http(action, &e))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.bytes().await.map_err(|e| EngineError::from_http(action, &e))?;
+        Err(EngineError::from_status(status.as_u16(), action, &body))
     }
 
     async fn send(

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Packing, Tool};
 use crate::spec::Arch;
+use crate::world::env::Env;
 use crate::world::http;
 
 /// Deadline of a whole download.
@@ -21,10 +22,10 @@ const SIZE_MAX: usize = 512 << 20;
 
 /// Downloads the pinned version of `tool` for this host and installs it as `target`. The error
 /// says why it cannot be had.
-pub(super) async fn install(tool: &Tool, target: &Path) -> Result<(), String> {
+pub(super) async fn install(tool: &Tool, target: &Path, env: &Env) -> Result<(), String> {
     let arch = Arch::host().ok_or("there is no download for this CPU architecture")?;
     let (file, checksum) = tool.addresses(arch);
-    let client = http::client().map_err(|error| error.to_string())?;
+    let client = http::client(env).map_err(|error| error.to_string())?;
     // The checksum comes from the same publisher over TLS, not from a constant: the machines this
     // is developed on cannot reach the publisher to learn it. It guards against a torn or stale
     // file, not against the publisher.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use pipe::world::engine::{Engine, Exec};
+use pipe::world::engine::{Engine, Exec, Pull};
 use proptest::prelude::*;
 
 use super::{check, mutated};
@@ -87,7 +87,8 @@ fn pulls() {
     let server = server("");
     check("engine-pull", 150, &mutated(PULL.into(), PIECES), |bytes| {
         server.says(&bytes);
-        let pulled = server.engine.pull("docker.io/library/nats:9", |_| ());
+        let pull = Pull { name: "docker.io/library/nats:9", login: None, plain: false };
+        let pulled = server.engine.pull(&pull, |_| ());
         if let Err(error) = server.runtime.block_on(pulled) {
             assert!(error.to_string().contains("docker.io/library/nats:9"), "{error}");
         }

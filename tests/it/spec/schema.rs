@@ -8,8 +8,8 @@ use pipe::spec::problem::Problems;
 use pipe::spec::read::Cursor;
 use pipe::spec::source::{Folder, Sources};
 use pipe::spec::{
-    cluster_file, component_file, mount_file, node_file, patch_file, port, port_file, profile_file,
-    yaml,
+    cluster_file, component_file, config_file, mount_file, node_file, patch_file, port, port_file,
+    profile_file, yaml,
 };
 use serde_json::Value;
 
@@ -39,6 +39,8 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("profile", "/properties", profile_file::KEYS),
         ("profile", "/properties/images/properties", profile_file::IMAGES_KEYS),
         ("profile", "/$defs/component/properties", profile_file::COMPONENT_KEYS),
+        ("config", "/properties", config_file::KEYS),
+        ("config", "/properties/proxy/oneOf/1/properties", config_file::PROXY_KEYS),
         ("component", "/properties", component_file::KEYS),
         ("component", "/properties/credentials/properties", component_file::CREDENTIAL_KEYS),
         ("component", "/$defs/credential/properties", component_file::CREDENTIAL_VALUE_KEYS),
