@@ -79,12 +79,17 @@ pub fn hold(name: &str, result: &Value, normal: &[(&str, &str)]) {
         value.as_array().into_iter().flatten().map(text).collect()
     };
     let error = &result["error"];
+    // Where evidence was kept is said at the end of every failure, with the time of day in it.
+    let remedies: Vec<String> = list(&error["hints"])
+        .into_iter()
+        .filter(|hint| !hint.starts_with("the evidence is in "))
+        .collect();
     let said = json!({
         "exit": result["exit_code"],
         "code": error["code"],
         "error": text(&error["what"]),
         "cause": list(&error["causes"]),
-        "remedy": list(&error["hints"]),
+        "remedy": remedies,
     });
     let keys = ["exit", "code", "error", "cause", "remedy"];
     if keys.iter().all(|key| case.fields[*key] == said[*key]) {
