@@ -20,6 +20,7 @@ pub mod kubectl;
 pub mod list;
 pub mod logs;
 pub mod man;
+pub mod node;
 pub mod plan;
 pub mod purge;
 pub mod smoke;
@@ -75,6 +76,7 @@ enum Command {
     Smoke(smoke::Args),
     Stop(stop::Args),
     Start(start::Args),
+    Node(node::Args),
     Teardown(teardown::Args),
     List(list::Args),
     Doctor(doctor::Args),
@@ -138,6 +140,7 @@ impl Cli {
             Command::Smoke(args) => smoke::run(app, args).await,
             Command::Stop(args) => stop::run(app, args).await.map(|()| 0),
             Command::Start(args) => start::run(app, args).await.map(|()| 0),
+            Command::Node(args) => node::run(app, args).await.map(|()| 0),
             Command::Teardown(args) => teardown::run(app, args).await.map(|()| 0),
             Command::Logs(args) => logs::run(app, args).await.map(|()| 0),
             Command::Doctor(args) => doctor::run(app, args).await,

@@ -15,6 +15,7 @@ pub mod components;
 pub mod graph;
 pub mod input;
 pub mod kept;
+pub mod nodes;
 pub mod observed;
 pub mod reserve;
 pub mod surroundings;
@@ -71,6 +72,10 @@ pub enum Operation {
     Start,
     /// Stop a cluster's containers.
     Stop,
+    /// Empty nodes.
+    NodeDrain,
+    /// Take nodes out.
+    NodeRemove,
 }
 
 impl Operation {
@@ -81,6 +86,8 @@ impl Operation {
             Operation::Teardown => "teardown",
             Operation::Start => "start",
             Operation::Stop => "stop",
+            Operation::NodeDrain => "node drain",
+            Operation::NodeRemove => "node remove",
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod added;
 pub mod bucket;
 mod cidr;
 pub mod cluster_file;
@@ -232,7 +233,7 @@ impl NetworkMode {
 }
 
 /// One node, expanded (`count` is already unrolled) and with its final labels and taints.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {
     /// Our name: `core`, `edge`, `edge-2`.
     pub name: NodeName,
@@ -256,6 +257,17 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Every taint the node must carry, derived ones included.
     pub taints: Vec<Taint>,
+    /// The entry of a node that `pipe node add` made; none for one that the file names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added: Option<String>,
+}
+
+impl Node {
+    /// Whether another entry asks for the same node, wherever each was written.
+    pub fn is_like(&self, other: &Node) -> bool {
+        let entry = |node: &Node| Node { added: None, host: String::new(), ..node.clone() };
+        entry(self) == entry(other)
+    }
 }
 
 /// How real a node is; shown by `status`, never pretended.

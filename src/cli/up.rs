@@ -81,6 +81,7 @@ impl Choices {
             profile: self.profile.clone(),
             options: Options { replace, prune, delete_data, smoke },
             node_image: node_image.map_err(|fault| Error::usage("node-image", fault))?,
+            add: None,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
+use super::nodes::Drain;
 use super::observed::Kept;
 use super::surroundings::Aspect;
 use crate::spec::{BucketName, Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
@@ -124,6 +125,30 @@ pub enum Action {
         host: String,
         /// Whether the API server stays, and must forget the node too.
         registered: bool,
+    },
+    /// Let no pod come to a node, and evict those that are there.
+    DrainNode {
+        /// Node.
+        host: String,
+        /// How patiently, and at what price.
+        how: Drain,
+    },
+    /// Drop the route to the pods of a node that is gone.
+    ForgetRoute {
+        /// Its part of the pod subnet.
+        pod_cidr: String,
+        /// Containers that had the route.
+        hosts: Vec<String>,
+    },
+    /// Delete the objects of volumes that lay on a node that is gone.
+    ForgetVolumes {
+        /// Node.
+        host: String,
+    },
+    /// Give up the addresses of a node that is gone.
+    ReleaseAddress {
+        /// Node.
+        host: String,
     },
     /// Tell a running node how to reach the pods of a new one.
     UpdateRoutes(Box<NodePlan>),
@@ -291,6 +316,10 @@ impl Action {
             Action::CreateNetwork { name, subnet, .. } => format!("create network {name} {subnet}"),
             Action::UpdateRoutes(node) => format!("update pod routes of node {}", node.node.host),
             Action::RemoveNode { host, .. } => format!("remove node {host}"),
+            Action::DrainNode { host, .. } => format!("empty node {host}"),
+            Action::ForgetRoute { pod_cidr, .. } => format!("drop routes to {pod_cidr}"),
+            Action::ForgetVolumes { host } => format!("forget volumes on {host}"),
+            Action::ReleaseAddress { host } => format!("give up the address of {host}"),
             Action::CreateNode(node) => {
                 format!("create node {} ({})", node.node.name, node.node.host)
             }

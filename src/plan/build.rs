@@ -11,6 +11,9 @@ use crate::spec::kubernetes::Version;
 use crate::spec::{NetworkMode, Node, Taint, port};
 use crate::{Error, Result};
 
+/// The label by which a node object says that `pipe` made it.
+const OURS: &str = "pipe.dev/node";
+
 /// The plan that brings what is there to what is wanted.
 ///
 /// # Errors
@@ -83,7 +86,30 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
             plan.notes.push(format!("node {host} is no longer in the file; --prune removes it"));
         }
     }
+    if !whole {
+        lost_containers(input, &make, plan);
+    }
     Ok(make)
+}
+
+/// Nodes that the cluster knows and whose containers are gone, by somebody's hand: those that are
+/// wanted are made again, the entries of others go.
+fn lost_containers(input: &Input<'_>, make: &BTreeSet<String>, plan: &mut Plan) {
+    let Some(live) = &input.observed.live else { return };
+    for (host, node) in &live.nodes {
+        if input.observed.nodes.contains_key(host) {
+            continue;
+        }
+        if make.contains(host) {
+            plan.notes.push(format!(
+                "the container of node {host} is gone; it is made again, without what was stored on it"
+            ));
+        } else if node.labels.contains_key(OURS) {
+            plan.notes.push(format!("the container of node {host} is gone; its entry goes too"));
+            let action = Action::RemoveNode { host: host.clone(), registered: true };
+            plan.add(format!("remove/{host}"), Phase::Cluster, [], action);
+        }
+    }
 }
 
 /// Whether the file asks for another version than the one that runs.

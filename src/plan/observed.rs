@@ -177,6 +177,8 @@ pub struct LiveNode {
     pub taints: Vec<Taint>,
     /// Whether it is Ready.
     pub ready: bool,
+    /// Whether somebody keeps pods from it.
+    pub cordoned: bool,
     /// Extended resources in `status.capacity`, in whole units.
     pub capacity: BTreeMap<String, u64>,
     /// `spec.podCIDR`.

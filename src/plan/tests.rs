@@ -120,6 +120,7 @@ impl World {
                 labels: node.labels.clone(),
                 taints: node.taints.clone(),
                 ready: true,
+                cordoned: false,
                 capacity: node.resources.clone(),
                 pod_cidr: if bundled { Some("10.244.9.0/24".to_owned()) } else { cidr },
                 applied,

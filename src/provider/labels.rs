@@ -12,6 +12,8 @@ pub const NODE: &str = "pipe.dev/node";
 pub const SPEC_HASH: &str = "pipe.dev/spec-hash";
 /// What that hash is of, as JSON: the keys of the cluster file and their values.
 pub const SETTINGS: &str = "pipe.dev/settings";
+/// On a node container: the entry of a node that no file names, as `pipe node add` took it.
+pub const ADDED: &str = "pipe.dev/added";
 /// How real a node is.
 pub const FIDELITY: &str = "pipe.dev/fidelity";
 /// How its pods are connected: `static`, `bundled`, `none`.

@@ -82,6 +82,7 @@ pub fn live_node(node: NodeState) -> LiveNode {
         labels: node.labels,
         taints: taints.filter(|taint| !condition(taint)).collect(),
         ready: node.ready,
+        cordoned: node.cordoned,
         capacity: node.capacity.into_iter().filter_map(units).collect(),
         pod_cidr: node.pod_cidr,
     }

@@ -102,7 +102,7 @@ pub async fn find(
     if let Some(reserved) = reservation::load(paths, cluster)? {
         let last = Receipt::load(&paths.cluster(cluster))?;
         // Files that are broken by now hide the components, not the nodes.
-        if let Ok(spec) = spec_of(sources, cluster, &last, &reserved) {
+        if let Ok(spec) = spec_of(sources, cluster, &last, &reserved, &[]) {
             for component in spec.profile.components {
                 let release = component.name.to_string();
                 let namespace = component.namespace;

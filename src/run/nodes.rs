@@ -88,6 +88,22 @@ pub(super) async fn update_routes(context: &Context, node: &NodePlan) -> Result<
     engine.exec(host, Exec::new([pod_network::SCRIPT])).await?.checked().map(drop)
 }
 
+/// Drops a node's route to pods that are gone, also from the script that its boots run.
+pub(super) async fn drop_route(context: &Context, host: &str, pod_cidr: &str) -> Result<()> {
+    let engine = &context.world.engine;
+    let script = engine.get_file(host, pod_network::SCRIPT).await?.unwrap_or_default();
+    let script = pod_network::without_route(&String::from_utf8_lossy(&script), pod_cidr);
+    engine.put_files(host, vec![File::new(pod_network::SCRIPT, 0o755, script)]).await?;
+    // "No such process" is what ip says of a route that is gone; what is there now decides.
+    engine.exec(host, Exec::new(["ip", "route", "del", pod_cidr])).await?;
+    let left = engine.exec(host, Exec::new(["ip", "route", "show", pod_cidr])).await?.checked()?;
+    match left.text().trim() {
+        "" => Ok(()),
+        route => Err(Error::failed("route-left", format!("{host} keeps a route to {pod_cidr}"))
+            .because(route)),
+    }
+}
+
 /// Starts a stopped node.
 pub(super) async fn start(context: &Context, id: &str, host: &str) -> Result<()> {
     context.world.engine.start(host).await?;

@@ -81,6 +81,18 @@ async fn containers(world: &World, cluster: &ClusterName) -> Result<Vec<Containe
     Ok(containers)
 }
 
+/// Entries of the nodes that `pipe node add` made.
+pub(super) async fn added(world: &World, cluster: &ClusterName) -> Result<Vec<String>> {
+    let filter = format!("{}={cluster}", labels::CLUSTER);
+    let containers = world.engine.containers(&[&filter, labels::ADDED]).await?;
+    let mut entries: Vec<(String, String)> = containers
+        .into_iter()
+        .filter_map(|mut container| Some((container.name, container.labels.remove(labels::ADDED)?)))
+        .collect();
+    entries.sort();
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+}
+
 /// Whether what is there of a cluster is ours, and of a layout that this version understands. To be
 /// asked before anything is written for it, also into its state folder.
 ///

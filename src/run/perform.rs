@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::diagnosis::explain;
 use super::{
-    buckets, components, evidence, images, nodes, platform, power, removal, smoke, surroundings,
+    buckets, components, drain, evidence, images, node, nodes, platform, power, removal, smoke,
+    surroundings,
 };
 use crate::plan::{Action, Step};
 use crate::{Error, Result};
@@ -29,6 +30,12 @@ impl Perform for Context {
                 }
                 removal::node(self, host).await
             }
+            Action::DrainNode { host, how } => drain::drain(self, id, host, *how).await,
+            Action::ForgetRoute { pod_cidr, hosts } => {
+                node::forget_route(self, hosts, pod_cidr).await
+            }
+            Action::ForgetVolumes { host } => node::forget_volumes(self, host).await,
+            Action::ReleaseAddress { host } => node::release_address(self, host).await,
             Action::UpdateRoutes(node) => nodes::update_routes(self, node).await,
             Action::CreateNode(node) => {
                 explain(self, &node.node.host, nodes::create(self, node)).await

@@ -10,7 +10,8 @@ use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
 use crate::provider::{kind, labels};
 use crate::spec::{
-    ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
+    Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
+    added,
 };
 use crate::state::reservation;
 use crate::world::World;
@@ -50,6 +51,11 @@ pub(super) async fn prepare(
 ) -> Result<(Prepared, Vec<String>)> {
     let node_image = node_image(request, &spec)?;
     observe::recognise(world, &spec.cluster.name).await?;
+    let added = observe::added(world, &spec.cluster.name).await?;
+    added::merge(&mut spec.cluster, &added, Arch::of_host()?)?;
+    if let Some(entry) = &request.add {
+        added::add(&mut spec.cluster, entry, Arch::of_host()?)?;
+    }
     if let Some(old) = reservation::load(environment.paths, &spec.cluster.name)? {
         old.keep_hosts(&mut spec.cluster);
     }

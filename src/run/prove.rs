@@ -28,7 +28,7 @@ pub async fn prove(
     let paths = environment.paths;
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
     let last = Receipt::load(&paths.cluster(cluster))?;
-    let spec = spec_of(environment.sources, cluster, &last, &reservation)?;
+    let spec = spec_of(environment.sources, cluster, &last, &reservation, &[])?;
     let chosen = choose(&spec.profile.components, names)?;
     let world = World::connect(environment.env, environment.engine).await?;
     let context = Context {

@@ -120,7 +120,9 @@ async fn addresses(
 ) -> Result<BTreeMap<String, NodeAddress>> {
     let mut used: BTreeSet<Ipv4Addr> =
         others.iter().flat_map(|other| other.nodes.values().map(|node| node.address)).collect();
+    let mut containers = BTreeSet::new();
     for container in world.engine.containers(&[]).await? {
+        containers.insert(container.name.clone());
         if !container.networks.iter().any(|network| network == kind::NETWORK) {
             continue;
         }
@@ -140,7 +142,12 @@ async fn addresses(
     let assigned = network::assign_addresses(subnet, &hosts, &used, &reserved)?;
     let pod_subnet = &spec.cluster.pod_subnet;
     let mut cidrs: BTreeSet<String> = kept.values().map(|node| node.pod_cidr.clone()).collect();
-    let mut nodes = BTreeMap::new();
+    // A node that the file no longer names keeps its addresses while it stands.
+    let mut nodes: BTreeMap<String, NodeAddress> = kept
+        .iter()
+        .filter(|(host, _)| containers.contains(*host) && !names.contains_key(*host))
+        .map(|(host, node)| (host.clone(), node.clone()))
+        .collect();
     for (host, name) in names {
         let Some(&address) = assigned.get(&host) else { continue };
         let pod_cidr = match kept.get(&host) {

@@ -24,7 +24,7 @@ pub fn settings(
 ) -> Result<BTreeMap<String, String>> {
     let state = paths.cluster(cluster);
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let spec = spec_of(sources, cluster, &Receipt::load(&state)?, &reservation)?;
+    let spec = spec_of(sources, cluster, &Receipt::load(&state)?, &reservation, &[])?;
     let store = Credentials::load(&state)?;
     let mut settings = BTreeMap::new();
     let kubeconfig = state.kubeconfig().display().to_string();

@@ -145,7 +145,7 @@ pub struct NodeLine {
     pub kind: &'static str,
     /// `native`, `labelled`.
     pub fidelity: String,
-    /// `Ready`, `NotReady`, `stopped`, `missing`, `half made`.
+    /// `Ready`, `cordoned`, `NotReady`, `stopped`, `missing`, `half made`.
     pub state: &'static str,
     /// `role=`.
     pub role: Option<String>,
@@ -187,7 +187,8 @@ pub async fn status(
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
     observe::recognise(world, cluster).await?;
     let last = Receipt::load(&paths.cluster(cluster))?;
-    let spec = spec_of(sources, cluster, &last, &reservation)?;
+    let added = observe::added(world, cluster).await?;
+    let spec = spec_of(sources, cluster, &last, &reservation, &added)?;
     let image = spec.cluster.image();
     let observed = observe::observe(world, paths, cluster, Some(&spec), image.as_ref()).await?;
     if observed.nodes.is_empty() {
@@ -243,7 +244,8 @@ pub async fn status(
     })
 }
 
-/// The files of a cluster, with the profile it was last brought up with.
+/// The files of a cluster, with the profile it was last brought up with and the nodes that were
+/// `added` to it.
 ///
 /// # Errors
 /// They cannot be read, or are wrong by now.
@@ -252,10 +254,12 @@ pub fn spec_of(
     cluster: &ClusterName,
     last: &Receipt,
     reservation: &Reservation,
+    added: &[String],
 ) -> Result<Spec> {
-    let arch = Arch::host().ok_or_else(|| Error::host("unknown-arch", "unknown host"))?;
+    let arch = Arch::of_host()?;
     let profile = last.profile.as_ref().map(ProfileName::as_str);
     let mut spec = crate::spec::load(sources, cluster.as_str(), profile, arch)?;
+    crate::spec::added::merge(&mut spec.cluster, added, arch)?;
     reservation.keep_hosts(&mut spec.cluster);
     Ok(spec)
 }
@@ -287,6 +291,7 @@ fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeL
         (None, _) => "missing",
         (Some(NodeStage::HalfMade), _) => "half made",
         (Some(NodeStage::Stopped), _) => "stopped",
+        (Some(NodeStage::Running), Some(live)) if live.ready && live.cordoned => "cordoned",
         (Some(NodeStage::Running), Some(live)) if live.ready => "Ready",
         (Some(NodeStage::Running), _) => "NotReady",
     };

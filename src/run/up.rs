@@ -40,6 +40,8 @@ pub struct Request {
     pub options: Options,
     /// Another node image.
     pub node_image: Option<ImageName>,
+    /// A node to add that no file names, as a file would have it.
+    pub add: Option<serde_json::Value>,
 }
 
 /// What it is done with.
@@ -97,10 +99,7 @@ pub struct Endpoint {
 /// # Errors
 /// Every problem in the files at once, as one error.
 pub fn load(environment: &Environment<'_>, request: &Request) -> Result<Spec> {
-    let arch = Arch::host().ok_or_else(|| {
-        Error::host("unknown-arch", "pipe knows amd64 and arm64 hosts only")
-            .because(format!("this is {}", std::env::consts::ARCH))
-    })?;
+    let arch = Arch::of_host()?;
     crate::state::check(environment.paths, &request.cluster)?;
     let last = Receipt::load(&environment.paths.cluster(&request.cluster))?.profile;
     let profile = request.profile.as_deref().or(last.as_ref().map(ProfileName::as_str));

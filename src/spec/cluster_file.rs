@@ -190,7 +190,7 @@ fn read_subnets(fields: &Fields<'_>, entries: &[NodeFile<'_>]) -> (String, Strin
 
 /// Unrolls `count` and gives every node its place: control plane first, then the workers in file
 /// order, called on the engine what kind calls them.
-fn expand(entries: &[NodeFile<'_>], cluster: &str) -> Vec<Node> {
+pub(super) fn expand(entries: &[NodeFile<'_>], cluster: &str) -> Vec<Node> {
     let mut taken: BTreeMap<NodeName, usize> = BTreeMap::new();
     let mut nodes = Vec::new();
     for entry in entries {
@@ -246,5 +246,6 @@ fn node(entry: &NodeFile<'_>, name: NodeName, cluster: &str) -> Node {
         resources: entry.resources.clone(),
         labels,
         taints: entry.taints.clone(),
+        added: None,
     }
 }

@@ -121,6 +121,17 @@ impl Arch {
         }
     }
 
+    /// The host's architecture.
+    ///
+    /// # Errors
+    /// `pipe` does not know it.
+    pub fn of_host() -> crate::Result<Arch> {
+        Arch::host().ok_or_else(|| {
+            crate::Error::host("unknown-arch", "pipe knows amd64 and arm64 hosts only")
+                .because(format!("this is {}", std::env::consts::ARCH))
+        })
+    }
+
     /// Parses Go's spelling and the kernel's.
     pub fn parse(text: &str) -> Option<Arch> {
         match text {

@@ -64,6 +64,11 @@ impl Problems {
         });
     }
 
+    /// Every problem, in the order they were found.
+    pub fn into_inner(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+
     /// Nothing, or one [`Kind::Files`] error with a cause for each problem: files in the order they
     /// were read, problems in the order of their place.
     pub fn into_result(self) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use kube::{Client, Config};
 
 use crate::{Error, Result};
 
+mod drain;
 mod fault;
 pub mod log;
 pub mod manifest;
@@ -21,6 +22,7 @@ mod pod;
 mod release;
 mod workload;
 
+pub use drain::{Claim, Eviction, LocalVolume};
 pub use node::{NodeState, Taint};
 pub use object::StorageClassState;
 pub use pod::PodState;
@@ -37,6 +39,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Kube {
     client: Client,
+    config: Config,
 }
 
 impl Kube {
@@ -68,8 +71,9 @@ impl Kube {
             .map_err(|error| invalid(error.to_string()))?;
         // The library takes HTTPS_PROXY of the process for every server. Ours is on the loopback.
         config.proxy_url = None;
-        let client = Client::try_from(config).map_err(|error| invalid(error.to_string()))?;
-        Ok(Kube { client })
+        let client =
+            Client::try_from(config.clone()).map_err(|error| invalid(error.to_string()))?;
+        Ok(Kube { client, config })
     }
 
     /// Whether the API server calls itself ready; otherwise what it, or the connection, says.

@@ -78,6 +78,9 @@ pub fn container_labels(cluster: &Cluster, node: &NodePlan) -> BTreeMap<String, 
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );
+    if let Some(entry) = &node.node.added {
+        all.insert(labels::ADDED.to_owned(), entry.clone());
+    }
     all
 }
 

@@ -51,6 +51,16 @@ pub fn script(node: &NodePlan, pod_subnet: &str) -> String {
     text
 }
 
+/// The script of a node, without the route to pods of a node that is gone.
+pub fn without_route(script: &str, pod_cidr: &str) -> String {
+    let route = format!("ip route replace {pod_cidr} via ");
+    script
+        .lines()
+        .filter(|line| !line.starts_with(&route))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
 /// The systemd drop-in.
 pub fn drop_in() -> String {
     format!("[Service]\nExecStartPre={SCRIPT}\n")

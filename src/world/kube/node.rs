@@ -45,6 +45,8 @@ pub struct NodeState {
     pub taints: BTreeSet<Taint>,
     /// Condition `Ready` is true.
     pub ready: bool,
+    /// The scheduler places no pods here: somebody cordoned it.
+    pub cordoned: bool,
     /// When kubelet last said so.
     pub heartbeat: Option<Timestamp>,
     /// Kubelet's own words about that condition.
@@ -215,6 +217,7 @@ fn state(node: Node) -> NodeState {
         ready_message: ready
             .and_then(|condition| condition.message)
             .unwrap_or_else(|| "kubelet has not reported yet".to_owned()),
+        cordoned: spec.unschedulable == Some(true),
         capacity: quantities(status.capacity),
         allocatable: quantities(status.allocatable),
         pod_cidr: spec.pod_cidr,

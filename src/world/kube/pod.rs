@@ -19,8 +19,13 @@ const UNEVENTFUL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// A pod as the API server has it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PodState {
+    /// Its namespace.
+    pub namespace: String,
     /// Its name.
     pub name: String,
+    /// The kind of what makes another one in its place: `ReplicaSet`, `StatefulSet`, `DaemonSet`,
+    /// or `Node` for one that kubelet has from a file; none for a pod that somebody made by hand.
+    pub controller: Option<String>,
     /// Tells a pod from the one of the same name that replaces it.
     pub uid: String,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
@@ -157,7 +162,10 @@ fn state(pod: Pod) -> PodState {
         (false, true) => Some("Terminating".to_owned()),
         (false, false) => reason(&status),
     };
+    let owners = pod.metadata.owner_references.unwrap_or_default();
     PodState {
+        namespace: pod.metadata.namespace.unwrap_or_default(),
+        controller: owners.into_iter().find(|o| o.controller == Some(true)).map(|o| o.kind),
         name: pod.metadata.name.unwrap_or_default(),
         uid: pod.metadata.uid.unwrap_or_default(),
         ready,
