@@ -18,7 +18,7 @@ pub struct ImageInfo {
     /// Id: the configuration's digest, without `sha256:`.
     pub id: String,
     /// Digest of its manifest: `sha256:…`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub digest: String,
     /// Bytes on disk, unpacked.
     pub size: u64,
@@ -29,10 +29,10 @@ pub struct ImageInfo {
     #[serde(default, deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
     /// When it was made, RFC 3339.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub created: String,
     /// Operating system: `linux`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     /// Every name it has here.
     #[serde(default, rename(deserialize = "RepoTags"), deserialize_with = "null_is_default")]
@@ -183,6 +183,13 @@ pub(super) fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_may_lack_its_date() {
+        let text = r#"{"Id":"1","Size":2,"Architecture":"amd64","Created":null,"Labels":null}"#;
+        let image: ImageInfo = serde_json::from_str(text).unwrap();
+        assert_eq!((image.created.as_str(), image.layers.len()), ("", 0));
+    }
 
     #[test]
     fn absurd_numbers_do_not_overflow() {
