@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["error", "spec::name"]),
     ("world", &["digest", "error", "spec::name", "report::event"]),
     ("state", &["error", "spec", "plan", "report"]),
-    ("provider", &["error", "spec", "plan", "world", "report", "state"]),
+    ("provider", &["digest", "error", "spec", "plan", "world", "report", "state"]),
     ("doctor", &["error", "world", "report"]),
     ("smoke", &["digest", "error", "spec", "world", "report", "state"]),
     (
