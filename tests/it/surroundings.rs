@@ -144,6 +144,6 @@ fn a_broken_config_file_is_exit_3_before_anything_is_done() {
     assert!(stderr.contains("htp") && stderr.contains("ftp"), "{stderr}");
     assert!(env.calls().is_empty(), "podman was called: {:?}", env.calls());
     // Removing needs no registry.
-    let stderr = env.pipe(["init", "mine"]).success().stderr().to_owned();
-    assert!(stderr.contains("config.yaml"), "{stderr}");
+    let said = env.pipe(["init", "mine"]).success().both();
+    assert!(said.contains("config.yaml"), "{said}");
 }
