@@ -97,7 +97,8 @@ pub fn a_strict_profile_takes_no_stand_in(home: &Home) {
         return;
     }
     let text = super::host::text(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    // 4 where no registry is reached, 1 where one says no.
+    assert!(matches!(output.status.code(), Some(1 | 4)), "{text}");
     assert!(text.contains("clickhouse-server:26.8.36.3 cannot be had"), "{text}");
     assert!(text.contains("standIns: allow"), "no remedy in {text}");
 }
