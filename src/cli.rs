@@ -13,6 +13,7 @@ pub mod app;
 pub mod completion;
 pub mod doctor;
 pub mod env;
+pub mod forward;
 pub mod images;
 pub mod init;
 pub mod kubeconfig;
@@ -85,6 +86,7 @@ enum Command {
     Kubectl(kubectl::Args),
     Env(env::Args),
     Images(images::Args),
+    Forward(forward::Args),
     Init(init::Args),
     Completion(completion::Args),
     Man(man::Args),
@@ -149,6 +151,7 @@ impl Cli {
             Command::Kubectl(args) => kubectl::run(app, args).await,
             Command::Env(args) => env::run(app, args).await.map(|()| 0),
             Command::Images(args) => images::run(app, args).await.map(|()| 0),
+            Command::Forward(args) => forward::run(app, args).await.map(|()| 0),
             Command::Init(args) => init::run(app, &args).map(|()| 0),
             Command::Completion(args) => completion::run(app, &args).map(|()| 0),
             Command::Man(args) => man::run(app, &args).map(|()| 0),

@@ -10,6 +10,7 @@ use crate::report::StepLine;
 use crate::spec::ClusterName;
 
 pub mod action;
+pub mod balancer;
 pub mod build;
 pub mod components;
 pub mod graph;
@@ -25,6 +26,7 @@ mod tests;
 pub mod wake;
 
 pub use action::{Action, NodePlan, Publish};
+pub use balancer::BalancerPlan;
 pub use observed::Observed;
 pub use reserve::Reservation;
 

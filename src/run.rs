@@ -21,11 +21,13 @@ use crate::spec::ComponentName;
 use crate::state::journal::{Entry, Journal, RunOutcome};
 use crate::{Error, Kind, Result};
 
+mod balancer;
 mod buckets;
 mod carry_out;
 pub mod components;
 pub mod configure;
 pub mod context;
+mod control_plane;
 mod diagnosis;
 pub mod doctor;
 mod drain;

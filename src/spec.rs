@@ -98,15 +98,46 @@ impl Cluster {
         self.node_image.clone().or_else(|| version.image())
     }
 
+    /// The nodes that run the API server and etcd.
+    pub fn control_planes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.control_plane)
+    }
+
+    /// Whether a load balancer stands before several control planes.
+    pub fn is_balanced(&self) -> bool {
+        self.control_planes().count() > 1
+    }
+
+    /// The load balancer's container, as kind calls it.
+    pub fn balancer_host(&self) -> String {
+        format!("{}-external-load-balancer", self.name)
+    }
+
+    /// What nodes call the API server: the load balancer, or the one control plane.
+    pub fn endpoint(&self) -> Option<String> {
+        match self.is_balanced() {
+            true => Some(self.balancer_host()),
+            false => self.control_planes().next().map(|node| node.host.clone()),
+        }
+    }
+
     /// The ports that are published on `node`: those that name it, on the first control plane also
-    /// those that name none.
+    /// those that name none, unless the load balancer has them.
     pub fn ports_of(&self, node: &Node) -> impl Iterator<Item = &ExtraPort> {
         let first = self.nodes.first().is_some_and(|first| first.name == node.name);
-        let name = node.name.clone();
+        let (name, balanced) = (node.name.clone(), self.is_balanced());
         self.ports.iter().filter(move |port| match &port.node {
             Some(named) => *named == name,
-            None => first,
+            None => first && !(balanced && port.protocol == Protocol::Tcp),
         })
+    }
+
+    /// The ports that are published on the load balancer: TCP that names no node.
+    pub fn ports_of_balancer(&self) -> impl Iterator<Item = &ExtraPort> {
+        let balanced = self.is_balanced();
+        self.ports
+            .iter()
+            .filter(move |port| balanced && port.node.is_none() && port.protocol == Protocol::Tcp)
     }
 
     /// What of the host stands in `node`.

@@ -6,10 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
+use super::BalancerPlan;
 use super::nodes::Drain;
 use super::observed::Kept;
 use super::surroundings::Aspect;
-use crate::spec::{BucketName, Component, ComponentName, ImageName, Mount, Node, Protocol, Taint};
+use crate::spec::{
+    BucketName, Component, ComponentName, ExtraPort, ImageName, Mount, Node, Protocol, Taint,
+};
 
 /// A port of a node published on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,6 +85,17 @@ pub struct NodeChange {
 }
 
 impl Publish {
+    /// A port of the cluster's file.
+    pub fn extra(port: &ExtraPort) -> Publish {
+        Publish {
+            name: port.name.clone().unwrap_or_else(|| port.host_port.to_string()),
+            address: port.address,
+            host_port: port.host_port,
+            node_port: port.node_port,
+            protocol: port.protocol,
+        }
+    }
+
     /// A TCP port on 127.0.0.1.
     pub fn local(name: &str, host_port: u16, node_port: u16) -> Publish {
         Publish {
@@ -154,6 +168,25 @@ pub enum Action {
     UpdateRoutes(Box<NodePlan>),
     /// Make and start a node container.
     CreateNode(Box<NodePlan>),
+    /// Make and start the load balancer of several control planes.
+    CreateBalancer(Box<BalancerPlan>),
+    /// Tell the load balancer which control planes there are.
+    UpdateBalancer {
+        /// Container.
+        host: String,
+        /// Their addresses.
+        backends: Vec<IpAddr>,
+    },
+    /// Start the stopped load balancer.
+    StartBalancer {
+        /// Container.
+        host: String,
+    },
+    /// Wait until etcd has a ready member on each control plane.
+    AwaitEtcd {
+        /// How many.
+        members: usize,
+    },
     /// Start a stopped node container.
     StartNode {
         /// Container.
@@ -323,6 +356,12 @@ impl Action {
             Action::CreateNode(node) => {
                 format!("create node {} ({})", node.node.name, node.node.host)
             }
+            Action::CreateBalancer(plan) => format!("create load balancer {}", plan.host),
+            Action::UpdateBalancer { host, backends } => {
+                format!("point {host} at {} control planes", backends.len())
+            }
+            Action::StartBalancer { host } => format!("start load balancer {host}"),
+            Action::AwaitEtcd { members } => format!("wait for {members} members of etcd"),
             Action::StartNode { host } => format!("start node {host}"),
             Action::StopNode { host } => format!("stop node {host}"),
             Action::RestoreResources => "set simulated resources again".to_owned(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{NodeChange, NodePlan, Publish, Route};
 use super::input::Input;
 use super::observed::{Live, LiveNode, NodeStage};
-use super::{Action, Operation, Phase, Plan, components, surroundings, wake};
+use super::{Action, Operation, Phase, Plan, balancer, components, surroundings, wake};
 use crate::spec::kubernetes::Version;
 use crate::spec::{NetworkMode, Node, Taint, port};
 use crate::{Error, Result};
@@ -34,10 +34,7 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
 fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>> {
     let facts = &input.observed.nodes;
     let wanted = &input.spec.cluster.nodes;
-    let control_made = wanted
-        .iter()
-        .filter(|node| node.control_plane)
-        .all(|node| facts.get(&node.host).is_some_and(|facts| facts.stage != NodeStage::HalfMade));
+    let control_made = has_quorum(input);
     let mut make = BTreeSet::new();
     let mut replace = Vec::new();
     for node in wanted {
@@ -67,8 +64,13 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
     if !replace.is_empty() && !input.options.replace {
         return Err(replace_needed(input, replace));
     }
-    // A new control plane is a new cluster: nothing registered with the old one can stay.
-    let whole = wanted.iter().any(|node| node.control_plane && make.contains(&node.host));
+    // Where etcd would lose more than half of its members, or the only one, it is a new cluster:
+    // nothing registered with the old one can stay.
+    let made = |node: &&Node| is_made(input, &node.host);
+    let there = input.spec.cluster.control_planes().filter(made).count();
+    let stay = input.spec.cluster.control_planes().filter(made);
+    let stay = stay.filter(|node| !make.contains(&node.host)).count();
+    let whole = !control_made || stay * 2 <= there;
     if whole {
         make.extend(wanted.iter().map(|node| node.host.clone()));
     }
@@ -110,6 +112,19 @@ fn lost_containers(input: &Input<'_>, make: &BTreeSet<String>, plan: &mut Plan) 
             plan.add(format!("remove/{host}"), Phase::Cluster, [], action);
         }
     }
+}
+
+/// Whether a container is there that became a node.
+pub(super) fn is_made(input: &Input<'_>, host: &str) -> bool {
+    let facts = input.observed.nodes.get(host);
+    facts.is_some_and(|facts| facts.stage != NodeStage::HalfMade)
+}
+
+/// Whether more than half of the control planes are there: etcd works, or will once they run.
+pub(super) fn has_quorum(input: &Input<'_>) -> bool {
+    let control = || input.spec.cluster.control_planes();
+    let made = control().filter(|node| is_made(input, &node.host)).count();
+    made * 2 > control().count()
 }
 
 /// Whether the file asks for another version than the one that runs.
@@ -172,7 +187,9 @@ fn replace_needed(input: &Input<'_>, reasons: Vec<String>) -> Error {
 /// Everything up to a cluster that can run pods.
 fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     let cluster = &input.spec.cluster;
-    let Some(control) = cluster.nodes.iter().find(|node| node.control_plane) else { return };
+    // Others join the first that stays, or that is made.
+    let stays = cluster.control_planes().find(|node| !fresh.contains(&node.host));
+    let Some(control) = stays.or(cluster.control_planes().next()) else { return };
     let new_cluster = fresh.contains(&control.host);
     let live = input.observed.live.as_ref();
 
@@ -193,6 +210,7 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
             plan.add("network", Phase::Cluster, pulls.iter().map(String::as_str), action);
         }
     }
+    balancer::add(input, plan);
     let removed = plan.ids("remove/");
     for node in cluster.nodes.iter().filter(|node| fresh.contains(&node.host)) {
         let Some(node_plan) = node_plan(input, node) else { continue };
@@ -207,11 +225,12 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     let own_boot = format!("boot/{}", control.name);
     if new_cluster {
         let action = Action::InitControlPlane { host: control.host.clone() };
-        plan.add("init", Phase::Cluster, [own_boot.as_str()], action);
+        plan.add("init", Phase::Cluster, [own_boot.as_str(), "create/balancer"], action);
     }
     // Of a cluster that stands, a lost kubeconfig is written by `plan::wake`: without it nothing is seen.
     if new_cluster {
-        plan.add("kubeconfig", Phase::Cluster, ["init"], Action::WriteKubeconfig);
+        let needs = ["init", "create/balancer"];
+        plan.add("kubeconfig", Phase::Cluster, needs, Action::WriteKubeconfig);
     }
     if cluster.network == NetworkMode::Bundled && new_cluster {
         let action = Action::InstallNetwork { host: control.host.clone() };
@@ -221,9 +240,15 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
         let new = fresh.contains(&node.host);
         let boot = format!("boot/{}", node.name);
         let join = format!("join/{}", node.name);
-        if new && !node.control_plane {
+        if new && !(new_cluster && node.host == control.host) {
+            // One control plane after the other, as etcd takes new members, then all workers.
+            let joins = plan.ids("join/");
+            let before = cluster.control_planes().map(|node| format!("join/{}", node.name));
+            let before: Vec<String> = before.filter(|join| joins.contains(join)).collect();
+            let needs = [boot.as_str(), "init", "kubeconfig", "create/balancer", "balancer"];
+            let needs = needs.into_iter().chain(before.iter().map(String::as_str));
             let action = Action::JoinNode { host: node.host.clone() };
-            plan.add(&join, Phase::Cluster, [boot.as_str(), "init", "kubeconfig"], action);
+            plan.add(&join, Phase::Cluster, needs.collect::<Vec<_>>(), action);
         }
         let live_node = live.and_then(|live| live.nodes.get(&node.host)).filter(|_| !new);
         let change = node_change(input, node, live_node);
@@ -248,6 +273,19 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
             let needs = joins.iter().map(String::as_str);
             plan.add(format!("routes/{}", node.name), Phase::Cluster, needs, action);
         }
+    }
+    let members = cluster.control_planes().count();
+    let more = cluster.control_planes().any(|node| fresh.contains(&node.host));
+    if cluster.is_balanced() && (more || live.is_some_and(|live| live.etcd < members)) {
+        let joins = plan.ids("join/");
+        let needs = joins.iter().map(String::as_str).chain(["kubeconfig"]);
+        plan.add("etcd", Phase::Cluster, needs.collect::<Vec<_>>(), Action::AwaitEtcd { members });
+    }
+    if more && members.is_multiple_of(2) {
+        plan.notes.push(format!(
+            "{members} control planes survive no more losses than {}: etcd needs more than half of them",
+            members - 1
+        ));
     }
     platform_steps(input, &control.host, new_cluster, plan);
 }
@@ -290,7 +328,7 @@ fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
         .map(|(_, other)| Route { pod_cidr: other.pod_cidr.clone(), via: other.address })
         .collect();
     let mut publish = Vec::new();
-    if node.control_plane {
+    if node.control_plane && !input.spec.cluster.is_balanced() {
         publish.push(Publish::local("api", input.reservation.api_port, 6443));
         for entry in port::CATALOGUE {
             if let Some(&host_port) = input.reservation.ports.get(entry.name) {
@@ -298,13 +336,7 @@ fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
             }
         }
     }
-    publish.extend(input.spec.cluster.ports_of(node).map(|port| Publish {
-        name: port.name.clone().unwrap_or_else(|| port.host_port.to_string()),
-        address: port.address,
-        host_port: port.host_port,
-        node_port: port.node_port,
-        protocol: port.protocol,
-    }));
+    publish.extend(input.spec.cluster.ports_of(node).map(Publish::extra));
     let image = input.observed.images.get(input.node_image.as_str());
     Some(NodePlan {
         node: node.clone(),

@@ -1,6 +1,7 @@
 //! What is there, read from labels and the API server just before planning; never remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use crate::spec::{ComponentName, NetworkMode, Taint};
 pub struct Observed {
     /// Node containers of this cluster, by container name.
     pub nodes: BTreeMap<String, NodeFacts>,
+    /// The load balancer of several control planes.
+    pub balancer: Option<BalancerFacts>,
     /// Whether the shared network exists.
     pub network: Option<NetworkFacts>,
     /// Upstream image name to where the engine has it.
@@ -46,6 +49,19 @@ pub enum NodeStage {
     Stopped,
     /// It is a node, and its container runs.
     Running,
+}
+
+/// The load balancer's container.
+#[derive(Clone, Debug, Serialize)]
+pub struct BalancerFacts {
+    /// Container.
+    pub host: String,
+    /// How far it is.
+    pub stage: NodeStage,
+    /// Our label.
+    pub spec_hash: String,
+    /// The control planes that it knows.
+    pub backends: Vec<IpAddr>,
 }
 
 /// A node container.
@@ -154,6 +170,8 @@ pub struct Live {
     pub node_images: BTreeMap<String, BTreeMap<String, NodeImage>>,
     /// Components whose gates all hold.
     pub ready: BTreeSet<ComponentName>,
+    /// Members of etcd that are ready; only counted where there are several control planes.
+    pub etcd: usize,
     /// Whether our storage classes and their provisioner are there.
     pub storage: bool,
     /// Whether kube-proxy has programmed every node.

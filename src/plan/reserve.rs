@@ -23,6 +23,9 @@ pub struct Reservation {
     pub subnet6: Option<String>,
     /// Addresses by container name.
     pub nodes: BTreeMap<String, NodeAddress>,
+    /// Addresses of the load balancer, where there are several control planes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancer: Option<BalancerAddress>,
     /// Port of the Kubernetes API on 127.0.0.1.
     pub api_port: u16,
     /// Host port of each catalogue entry.
@@ -41,6 +44,7 @@ impl Reservation {
             subnet: subnet.to_owned(),
             subnet6: subnet6.map(str::to_owned),
             nodes: BTreeMap::new(),
+            balancer: None,
             api_port,
             ports: BTreeMap::new(),
             extra_ports: Vec::new(),
@@ -66,11 +70,26 @@ impl Reservation {
         }
     }
 
+    /// Every IPv4 address in it.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let balancer = self.balancer.iter().map(|balancer| balancer.address);
+        self.nodes.values().map(|node| node.address).chain(balancer)
+    }
+
     /// Every host port in it.
     pub fn host_ports(&self) -> impl Iterator<Item = u16> {
         let extra = self.extra_ports.iter().copied();
         self.ports.values().copied().chain([self.api_port]).chain(extra)
     }
+}
+
+/// The load balancer's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalancerAddress {
+    /// On the engine network.
+    pub address: Ipv4Addr,
+    /// On the engine network, where it has IPv6.
+    pub address6: Option<Ipv6Addr>,
 }
 
 /// One node's addresses.

@@ -11,6 +11,10 @@ pub fn teardown(cluster: &ClusterName, observed: &Observed, network: &str, state
         let action = Action::RemoveNode { host: host.clone(), registered: false };
         plan.add(format!("remove/{host}"), Phase::Removal, [], action);
     }
+    if let Some(balancer) = &observed.balancer {
+        let action = Action::RemoveNode { host: balancer.host.clone(), registered: false };
+        plan.add(format!("remove/{}", balancer.host), Phase::Removal, [], action);
+    }
     let nodes = plan.ids("remove/");
     let known = state || observed.kubeconfig || !nodes.is_empty();
     if !known {

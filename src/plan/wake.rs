@@ -5,6 +5,8 @@
 //! start   control planes ─▶ API ─▶ workers ─▶ nodes Ready ─▶ resources, service addresses ─▶ DNS ─▶ what is installed
 //! ```
 
+use super::balancer;
+use super::build::{has_quorum, is_made};
 use super::input::Input;
 use super::observed::{NodeStage, Observed};
 use super::{Action, Operation, Phase, Plan};
@@ -24,13 +26,8 @@ struct Made<'a> {
 pub(super) fn before_up(input: &Input<'_>) -> Option<Plan> {
     let observed = input.observed;
     let nodes = &input.spec.cluster.nodes;
-    let is_made = |host: &str| {
-        observed.nodes.get(host).is_some_and(|facts| facts.stage != NodeStage::HalfMade)
-    };
     let any_stopped = observed.nodes.values().any(|facts| facts.stage == NodeStage::Stopped);
-    let control_made =
-        nodes.iter().filter(|node| node.control_plane).all(|node| is_made(&node.host));
-    if !control_made || (observed.live.is_some() && !any_stopped) {
+    if !has_quorum(input) || (observed.live.is_some() && !any_stopped) {
         return None;
     }
     let made: Vec<Made<'_>> = nodes
@@ -44,10 +41,11 @@ pub(super) fn before_up(input: &Input<'_>) -> Option<Plan> {
                 stopped: facts.stage == NodeStage::Stopped,
             })
         })
-        .filter(|node| is_made(node.host))
+        .filter(|node| is_made(input, node.host))
         .collect();
     let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
     plan.more = true;
+    balancer::add(input, &mut plan);
     wake(observed, &made, &mut plan);
     Some(plan)
 }
@@ -65,7 +63,7 @@ pub fn start(cluster: &ClusterName, observed: &Observed) -> Result<Plan> {
             .because("its control plane is gone, or was never made to the end")
             .hint(format!("`pipe up {cluster}` goes on from what is there")));
     }
-    if !made.iter().any(|node| node.stopped) {
+    if !made.iter().any(|node| node.stopped) && stopped_balancer(observed).is_none() {
         return Ok(plan);
     }
     wake(observed, &made, &mut plan);
@@ -98,7 +96,17 @@ pub fn stop(cluster: &ClusterName, observed: &Observed) -> Plan {
         }
         workers = plan.ids("stop/");
     }
+    if let Some(balancer) = observed.balancer.as_ref().filter(|b| b.stage == NodeStage::Running) {
+        let action = Action::StopNode { host: balancer.host.clone() };
+        plan.add("stop/balancer", Phase::Component, workers.iter().map(String::as_str), action);
+    }
     plan
+}
+
+/// The load balancer's container, if it is stopped.
+fn stopped_balancer(observed: &Observed) -> Option<&str> {
+    let balancer = observed.balancer.as_ref()?;
+    (balancer.stage == NodeStage::Stopped).then_some(balancer.host.as_str())
 }
 
 fn made(observed: &Observed) -> Vec<Made<'_>> {
@@ -121,10 +129,17 @@ fn wake(observed: &Observed, made: &[Made<'_>], plan: &mut Plan) {
             plan.add(id, Phase::Component, needs.iter().copied(), action);
         }
     };
+    if let Some(host) = stopped_balancer(observed)
+        && !["start/balancer", "create/balancer"].iter().any(|id| plan.step(id).is_some())
+    {
+        let action = Action::StartBalancer { host: host.to_owned() };
+        plan.add("start/balancer", Phase::Component, [], action);
+    }
     for node in made.iter().filter(|node| node.control_plane) {
         start(plan, node, &[]);
     }
-    let started = plan.ids("start/");
+    let mut started = plan.ids("start/");
+    started.push("create/balancer".to_owned());
     let started = || started.iter().map(String::as_str);
     if !observed.kubeconfig {
         plan.add("kubeconfig", Phase::Component, started(), Action::WriteKubeconfig);

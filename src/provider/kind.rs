@@ -1,6 +1,7 @@
 //! kind's conventions, so that `kind get clusters`, `export logs`, `load` and `delete` see what we
 //! make as their own (kind v0.33, `pkg/cluster/internal/providers/podman`).
 
+pub mod balancer;
 pub mod container;
 pub mod containerd;
 pub mod kubeadm;
@@ -15,6 +16,9 @@ pub const CLUSTER_LABEL: &str = "io.x-k8s.kind.cluster";
 
 /// kind's label for a node's role.
 pub const ROLE_LABEL: &str = "io.x-k8s.kind.role";
+
+/// kind's role of the load balancer, into which its tools load nothing.
+pub const BALANCER_ROLE: &str = "external-load-balancer";
 
 /// The kubeadm documents of a node, where kind keeps them.
 pub const KUBEADM_CONF: &str = "/kind/kubeadm.conf";

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::up::Environment;
 use super::wait::Wait;
+use crate::plan::observed::NodeStage;
 use crate::plan::{Observed, Reservation};
 use crate::report::{Events, Mask};
 use crate::smoke;
@@ -123,13 +124,25 @@ impl Context {
             .ok_or_else(|| Error::bug(format!("no node {host} in the spec")))
     }
 
-    /// The control plane's container.
+    /// The control plane that is asked: one that was there already, else the first.
     pub fn control_plane(&self) -> Result<&Node> {
-        let nodes = &self.spec()?.cluster.nodes;
-        nodes
-            .iter()
-            .find(|node| node.control_plane)
-            .ok_or_else(|| Error::bug("the spec has no control plane"))
+        self.control_plane_but("")
+    }
+
+    /// The same, but not `host`.
+    pub fn control_plane_but(&self, host: &str) -> Result<&Node> {
+        let cluster = &self.spec()?.cluster;
+        let all = || cluster.control_planes().filter(|node| node.host != host);
+        let is = |node: &&Node, stage| {
+            self.observed.nodes.get(&node.host).is_some_and(|facts| {
+                facts.stage == stage && facts.spec_hash == node.container_hash(cluster)
+            })
+        };
+        all()
+            .find(|node| is(node, NodeStage::Running))
+            .or_else(|| all().find(|node| is(node, NodeStage::Stopped)))
+            .or_else(|| all().next())
+            .ok_or_else(|| Error::bug("the spec has no other control plane"))
     }
 
     /// The control plane's container, also where only labels are known.

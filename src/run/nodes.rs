@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::context::Context;
+use super::control_plane;
 use super::wait::Seen;
 use crate::plan::NodePlan;
 use crate::plan::action::NodeChange;
@@ -165,6 +166,10 @@ pub(super) async fn join(context: &Context, id: &str, host: &str) -> Result<()> 
     let token = context.connections.token.get_or_try_init(make).await?;
     // A node object of an earlier container would carry that one's labels and taints.
     context.kube().await?.delete_node(host).await?;
+    if context.node(host)?.control_plane {
+        control_plane::forget_member(context, host).await?;
+        control_plane::share_certificates(context, host).await?;
+    }
     write_documents(context, host, token).await?;
     let command = ["kubeadm", "join", "--config", KUBEADM_CONF, "--skip-phases", "preflight"];
     kubeadm(context, id, host, command).await?;
@@ -201,9 +206,11 @@ async fn write_documents(context: &Context, host: &str, token: &str) -> Result<(
             .hint("use a kindest/node image, or one built by scripts/images/factory")
     })?;
     let version = String::from_utf8_lossy(&version);
+    let endpoint = context.spec()?.cluster.endpoint();
+    let endpoint = endpoint.ok_or_else(|| Error::bug("the spec has no control plane"))?;
     let facts = kubeadm::Facts {
         cluster: &context.spec()?.cluster,
-        control_plane: &context.control_plane()?.host,
+        endpoint: &endpoint,
         version: version.trim(),
         token,
         address: address.ok_or_else(|| Error::bug(format!("no address reserved for {host}")))?,

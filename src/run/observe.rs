@@ -6,10 +6,10 @@ use futures::future::join_all;
 
 use crate::plan::Reservation;
 use crate::plan::observed::{
-    ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage, NodeStage, Observed,
-    ReleaseFacts,
+    BalancerFacts, ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage,
+    NodeStage, Observed, ReleaseFacts,
 };
-use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE};
+use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE, balancer};
 use crate::provider::labels;
 use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, StandIns};
 use crate::state::credentials::Credentials;
@@ -18,6 +18,7 @@ use crate::state::{reservation, version};
 use crate::world::World;
 use crate::world::built::BuiltImage;
 use crate::world::engine::{ContainerLine, ImageInfo, State};
+use crate::world::forward::Backends;
 use crate::world::kube::Kube;
 use crate::{Error, Result};
 
@@ -33,8 +34,12 @@ pub async fn observe(
     node_image: Option<&ImageName>,
 ) -> Result<Observed> {
     let state = paths.cluster(cluster);
-    let containers = containers(world, cluster).await?;
+    let (balancers, containers): (Vec<_>, Vec<_>) =
+        containers(world, cluster).await?.into_iter().partition(is_balancer);
     let mut observed = Observed::default();
+    if let Some(balancer) = balancers.first() {
+        observed.balancer = Some(balancer_facts(world, balancer).await?);
+    }
     let facts = containers.iter().map(|container| node_facts(world, container));
     for (container, facts) in containers.iter().zip(join_all(facts).await) {
         observed.nodes.insert(container.name.clone(), facts?);
@@ -53,8 +58,9 @@ pub async fn observe(
             }
         }
         let control = observed.nodes.values().filter(|node| node.control_plane);
-        let running = control.clone().all(|node| node.stage == NodeStage::Running);
-        if running && control.count() > 0 && observed.kubeconfig {
+        // Of several, one that runs is enough to ask.
+        let running = control.into_iter().any(|node| node.stage == NodeStage::Running);
+        if running && observed.kubeconfig {
             let reservation = reservation::load(paths, cluster)?;
             let all = Surveyed { spec, state: &state, reservation: reservation.as_ref() };
             observed.live = live(world, &all, &observed.nodes).await;
@@ -123,6 +129,27 @@ fn check_layout(cluster: &ClusterName, container: &ContainerLine) -> Result<()> 
     }
     let what = format!("cluster {cluster} was made by a pipe that is too old, or changed since");
     Err(Error::failed("unknown-layout", what).because(why).hint(remove))
+}
+
+/// Whether a container is the load balancer of several control planes.
+pub fn is_balancer(container: &ContainerLine) -> bool {
+    container.labels.get(kind::ROLE_LABEL).is_some_and(|role| role == kind::BALANCER_ROLE)
+}
+
+async fn balancer_facts(world: &World, container: &ContainerLine) -> Result<BalancerFacts> {
+    let backends = world.engine.get_file(&container.name, balancer::BACKENDS).await?;
+    let stage = match (&backends, container.state == State::Running) {
+        (None, _) => NodeStage::HalfMade,
+        (Some(_), false) => NodeStage::Stopped,
+        (Some(_), true) => NodeStage::Running,
+    };
+    let backends = backends.and_then(|text| serde_json::from_slice::<Backends>(&text).ok());
+    Ok(BalancerFacts {
+        host: container.name.clone(),
+        stage,
+        spec_hash: container.labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
+        backends: backends.unwrap_or_default().backends,
+    })
 }
 
 async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {
@@ -241,6 +268,10 @@ async fn live(
     let classes = kube.storage_classes().await.unwrap_or_default();
     let wanted = ["standard-local", "fast-local", "backup-storage"];
     live.storage = wanted.iter().all(|class| classes.iter().any(|found| found.name == *class));
+    if spec.cluster.is_balanced() {
+        let members = kube.pods("kube-system", "component=etcd").await.unwrap_or_default();
+        live.etcd = members.iter().filter(|member| member.ready).count();
+    }
     let proxy = kube.daemon_set("kube-system", "kube-proxy").await;
     live.proxy = matches!(proxy, Ok(Some(rollout)) if rollout.is_done());
     live.dns_installed = matches!(kube.deployment("kube-system", "coredns").await, Ok(Some(_)));

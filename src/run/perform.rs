@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use super::diagnosis::explain;
 use super::{
-    buckets, components, drain, evidence, images, node, nodes, platform, power, removal, smoke,
-    surroundings,
+    balancer, buckets, components, control_plane, drain, evidence, images, node, nodes, platform,
+    power, removal, smoke, surroundings,
 };
 use crate::plan::{Action, Step};
+use crate::world::forward::Backends;
 use crate::{Error, Result};
 
 impl Perform for Context {
@@ -25,6 +26,10 @@ impl Perform for Context {
                 platform::create_network(self, name, subnet, subnet6.as_deref()).await
             }
             Action::RemoveNode { host, registered } => {
+                let member = control_plane::is_member(&self.observed, host);
+                if *registered && member {
+                    control_plane::forget_member(self, host).await?;
+                }
                 if *registered {
                     self.kube().await?.delete_node(host).await?;
                 }
@@ -41,6 +46,13 @@ impl Perform for Context {
                 explain(self, &node.node.host, nodes::create(self, node)).await
             }
             Action::StartNode { host } => explain(self, host, nodes::start(self, id, host)).await,
+            Action::CreateBalancer(plan) => balancer::create(self, id, plan).await,
+            Action::UpdateBalancer { host, backends } => {
+                let backends = Backends { backends: backends.clone() };
+                balancer::update(self, host, &backends).await
+            }
+            Action::StartBalancer { host } => balancer::start(self, id, host).await,
+            Action::AwaitEtcd { members } => control_plane::await_etcd(self, id, *members).await,
             Action::StopNode { host } => power::stop_node(self, host).await,
             Action::RestoreResources => power::restore_resources(self, id).await,
             Action::AwaitReleases => power::await_releases(self, id).await,
@@ -98,9 +110,16 @@ impl Perform for Context {
     async fn undo(&self, step: &Step) -> Result<()> {
         match &step.action {
             Action::CreateNode(node) => {
-                // A worker of a cluster that stays must be forgotten by it; where the cluster goes
-                // too, nobody is left to tell.
-                if !node.node.control_plane
+                // A node of a cluster that stays must be forgotten by it; where the cluster goes too,
+                // nobody is left to tell.
+                let stays = !node.node.control_plane || self.observed.live.is_some();
+                if stays
+                    && node.node.control_plane
+                    && let Err(error) = control_plane::forget_member(self, &node.node.host).await
+                {
+                    self.events.progress(&step.id, error.to_string());
+                }
+                if stays
                     && let Ok(kube) = self.kube().await
                     && let Err(error) = kube.delete_node(&node.node.host).await
                 {
@@ -108,6 +127,7 @@ impl Perform for Context {
                 }
                 removal::node(self, &node.node.host).await
             }
+            Action::CreateBalancer(plan) => removal::node(self, &plan.host).await,
             Action::CreateNetwork { name, .. } => removal::network(self, name).await,
             Action::WriteKubeconfig => removal::kubeconfig(self).await,
             Action::InstallRelease { component, first: true, .. } => {

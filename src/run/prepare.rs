@@ -56,6 +56,9 @@ pub(super) async fn prepare(
     if let Some(entry) = &request.add {
         added::add(&mut spec.cluster, entry, Arch::of_host()?)?;
     }
+    if spec.cluster.is_balanced() {
+        check_balancer(world).await?;
+    }
     if let Some(old) = reservation::load(environment.paths, &spec.cluster.name)? {
         old.keep_hosts(&mut spec.cluster);
     }
@@ -84,6 +87,24 @@ pub(super) async fn prepare(
     notes.extend(reserved.notes);
     let prepared = Prepared { spec, skipped, built, reservation, node_image, charts, surroundings };
     Ok((prepared, notes))
+}
+
+/// The load balancer of several control planes runs a copy of this program: refuses where it could
+/// not run on the engine's machine.
+async fn check_balancer(world: &World) -> Result<()> {
+    let engine = world.engine.info().await?.arch;
+    let own = Arch::host();
+    let why = match (cfg!(target_os = "linux"), own == Arch::parse(&engine)) {
+        (false, _) => {
+            "on this system the engine runs in a virtual machine, and pipe outside of it".to_owned()
+        }
+        (true, false) => format!("the engine's machine is {engine}, and this is another"),
+        (true, true) => return Ok(()),
+    };
+    Err(Error::host("balancer-unsupported", "several control planes cannot be had here")
+        .because("their load balancer runs a copy of this very program in a container")
+        .because(why)
+        .hint("leave controlPlane: true to one node, without count"))
 }
 
 /// `auto`: what an existing cluster has, else `bundled` where the image brings a CNI manifest.

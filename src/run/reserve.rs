@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use super::ranges;
 use crate::doctor::{self, NeededPort, PortHolder};
-use crate::plan::{Reservation, reserve::NodeAddress};
+use crate::plan::Reservation;
+use crate::plan::reserve::{BalancerAddress, NodeAddress};
 use crate::provider::kind;
 use crate::spec::{Cluster, HostPorts, NodeName, Spec, port};
 use crate::state::lock::SharedLock;
@@ -49,7 +50,8 @@ pub async fn propose(
         Err(error) => notes.push(error.to_string()),
         Ok(()) => {}
     }
-    let nodes = addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
+    let (nodes, balancer) =
+        addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
     let mut taken: Vec<u16> = others.iter().flat_map(Reservation::host_ports).collect();
     check_extra(&spec.cluster, &taken, old.as_ref())?;
     let (api_port, ports) = match &old {
@@ -63,6 +65,7 @@ pub async fn propose(
     let subnet = subnet.to_string();
     let mut reservation = Reservation::new(kind::NETWORK, &subnet, subnet6.as_deref(), api_port);
     reservation.nodes = nodes;
+    reservation.balancer = balancer;
     reservation.ports = ports;
     reservation.extra_ports = spec.cluster.ports.iter().map(|port| port.host_port).collect();
     Ok(Reserved { reservation, notes })
@@ -109,7 +112,8 @@ async fn subnets(
     Ok((subnet, subnet6))
 }
 
-/// One address and one part of the pod subnet for each node; old ones stay what they are.
+/// One address and one part of the pod subnet for each node, and an address for the load balancer;
+/// old ones stay what they are.
 async fn addresses(
     world: &World,
     spec: &Spec,
@@ -117,9 +121,8 @@ async fn addresses(
     others: &[Reservation],
     subnet: Subnet,
     subnet6: Option<&str>,
-) -> Result<BTreeMap<String, NodeAddress>> {
-    let mut used: BTreeSet<Ipv4Addr> =
-        others.iter().flat_map(|other| other.nodes.values().map(|node| node.address)).collect();
+) -> Result<(BTreeMap<String, NodeAddress>, Option<BalancerAddress>)> {
+    let mut used: BTreeSet<Ipv4Addr> = others.iter().flat_map(Reservation::addresses).collect();
     let mut containers = BTreeSet::new();
     for container in world.engine.containers(&[]).await? {
         containers.insert(container.name.clone());
@@ -131,14 +134,19 @@ async fn addresses(
         used.extend(addresses.and_then(|addresses| addresses.ipv4));
     }
     let kept: BTreeMap<String, NodeAddress> = old.map(|old| old.nodes.clone()).unwrap_or_default();
-    for node in kept.values() {
-        used.remove(&node.address);
+    for address in old.iter().flat_map(|old| old.addresses()) {
+        used.remove(&address);
     }
-    let reserved: BTreeMap<String, Ipv4Addr> =
-        kept.iter().map(|(host, node)| (host.clone(), node.address)).collect();
+    let balancer = spec.cluster.is_balanced().then(|| spec.cluster.balancer_host());
+    let kept_balancer = old.and_then(|old| old.balancer.as_ref()).map(|kept| kept.address);
+    let reserved: BTreeMap<String, Ipv4Addr> = kept
+        .iter()
+        .map(|(host, node)| (host.clone(), node.address))
+        .chain(balancer.clone().zip(kept_balancer))
+        .collect();
     let names: BTreeMap<String, NodeName> =
         spec.cluster.nodes.iter().map(|node| (node.host.clone(), node.name.clone())).collect();
-    let hosts: Vec<String> = names.keys().cloned().collect();
+    let hosts: Vec<String> = names.keys().chain(&balancer).cloned().collect();
     let assigned = network::assign_addresses(subnet, &hosts, &used, &reserved)?;
     let pod_subnet = &spec.cluster.pod_subnet;
     let mut cidrs: BTreeSet<String> = kept.values().map(|node| node.pod_cidr.clone()).collect();
@@ -158,7 +166,11 @@ async fn addresses(
         let address6 = subnet6.and_then(|subnet| network::matching_ipv6(subnet, address));
         nodes.insert(host, NodeAddress { name, address, address6, pod_cidr });
     }
-    Ok(nodes)
+    let balancer = balancer.and_then(|host| assigned.get(&host)).map(|&address| BalancerAddress {
+        address,
+        address6: subnet6.and_then(|subnet| network::matching_ipv6(subnet, address)),
+    });
+    Ok((nodes, balancer))
 }
 
 /// The first /24 of the pod subnet that no node has.

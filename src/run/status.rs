@@ -47,6 +47,7 @@ pub async fn list(world: &World, paths: &Paths) -> Result<Vec<ClusterLine>> {
         let own: Vec<_> = containers
             .iter()
             .filter(|c| c.labels.get(labels::CLUSTER).is_some_and(|c| c == name.as_str()))
+            .filter(|container| !observe::is_balancer(container))
             .collect();
         let running = own.iter().filter(|container| container.state == State::Running).count();
         let state = match (running, own.len()) {
@@ -278,11 +279,19 @@ fn cluster_state(spec: &Spec, observed: &Observed) -> &'static str {
     if stages().all(|stage| stage == NodeStage::Stopped) {
         return "stopped";
     }
+    // The API server goes on calling a node Ready for a while after its container stopped.
+    let runs = |node: &Node| {
+        observed.nodes.get(&node.host).is_some_and(|facts| facts.stage == NodeStage::Running)
+    };
     let ready = |node: &Node| {
         let live = observed.live.as_ref();
         live.and_then(|live| live.nodes.get(&node.host)).is_some_and(|node| node.ready)
     };
-    if spec.cluster.nodes.iter().all(ready) { "running" } else { "degraded" }
+    if spec.cluster.nodes.iter().all(|node| runs(node) && ready(node)) {
+        "running"
+    } else {
+        "degraded"
+    }
 }
 
 fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeLine {

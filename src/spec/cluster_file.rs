@@ -104,7 +104,7 @@ pub fn read(source: &SourceFile, host_arch: Arch, problems: &Problems) -> Cluste
     file
 }
 
-/// The entries of `nodes:`, with exactly one control plane and room for everybody.
+/// The entries of `nodes:`, with a control plane and room for everybody.
 fn read_nodes<'a>(fields: &Fields<'a>, host_arch: Arch) -> Vec<NodeFile<'a>> {
     let example = "[{name: core, controlPlane: true}]";
     let Some(list) = fields.required("nodes", example) else { return Vec::new() };
@@ -123,21 +123,8 @@ fn read_nodes<'a>(fields: &Fields<'a>, host_arch: Arch) -> Vec<NodeFile<'a>> {
         entries.clear();
         return entries;
     }
-    let mut control_planes = entries.iter().filter(|entry| entry.control_plane);
-    match control_planes.next() {
-        None if !unread => {
-            list.problem("no node is the control plane", "add controlPlane: true to one");
-        }
-        Some(first) if first.count > 1 => {
-            first
-                .whole
-                .problem("several control planes are not supported yet", "leave count out here");
-        }
-        _ => {}
-    }
-    for entry in control_planes {
-        let remedy = "leave controlPlane out here";
-        entry.whole.problem("a second control plane is not supported yet", remedy);
+    if !unread && !entries.iter().any(|entry| entry.control_plane) {
+        list.problem("no node is the control plane", "add controlPlane: true to one");
     }
     let closed =
         |entry: &NodeFile<'_>| entry.taints.iter().any(|taint| taint.effect != "PreferNoSchedule");
@@ -211,13 +198,13 @@ pub(super) fn expand(entries: &[NodeFile<'_>], cluster: &str) -> Vec<Node> {
         }
     }
     nodes.sort_by_key(|node| !node.control_plane);
-    let mut workers = 0;
+    let mut numbers = BTreeMap::new();
     for node in &mut nodes {
-        workers += usize::from(!node.control_plane);
-        node.host = match workers {
-            0 => format!("{cluster}-control-plane"),
-            1 => format!("{cluster}-worker"),
-            number => format!("{cluster}-worker{number}"),
+        let role = if node.control_plane { "control-plane" } else { "worker" };
+        let number = numbers.entry(role).and_modify(|number| *number += 1).or_insert(1);
+        node.host = match number {
+            1 => format!("{cluster}-{role}"),
+            number => format!("{cluster}-{role}{number}"),
         };
     }
     nodes

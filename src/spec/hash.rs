@@ -55,11 +55,14 @@ impl Node {
             .then(|| ("patches", short(&serde_json::to_string(&documents).unwrap_or_default())));
         let containerd = cluster.patches.containerd.as_ref();
         let containerd = containerd.map(|text| ("patches.containerd", short(text)));
+        // Every node knows the API server by the name of what stands before it.
+        let endpoint = cluster.is_balanced().then(|| ("controlPlanes", "several".to_owned()));
         lists
             .into_iter()
             .filter(|(_, list)| !list.is_empty())
             .map(|(key, list)| (key, list.join(" ")))
             .chain(documents)
+            .chain(endpoint)
             .chain(containerd)
             .collect()
     }

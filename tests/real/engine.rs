@@ -171,6 +171,7 @@ async fn node(bench: &Bench) -> ContainerSpec {
         }],
         ulimits: Ulimit::needed(&bench.host),
         stop_timeout: 10,
+        ..ContainerSpec::default()
     }
 }
 

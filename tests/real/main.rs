@@ -20,6 +20,7 @@
 mod api_server;
 mod charts;
 mod cluster;
+mod control_planes;
 mod engine;
 mod failure;
 mod host;
@@ -77,6 +78,7 @@ fn main() {
     cases.extend(options::CASES);
     cases.extend(images::CASES);
     cases.extend(surroundings::CASES);
+    cases.extend(control_planes::CASES);
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
     cases.extend(matrix::CASES);

@@ -57,6 +57,7 @@ pub fn spec(cluster: &Cluster, node: &NodePlan, volume: &str, host: &Host) -> Co
         ports: publish.collect(),
         ulimits: Ulimit::needed(host),
         stop_timeout: STOP_TIMEOUT,
+        ..ContainerSpec::default()
     }
 }
 

@@ -13,8 +13,9 @@ use crate::spec::{Cluster, NetworkMode, Node, label};
 pub struct Facts<'a> {
     /// The whole cluster.
     pub cluster: &'a Cluster,
-    /// Container of the control plane, which other nodes resolve by the engine's DNS.
-    pub control_plane: &'a str,
+    /// Container that nodes call the API server by: the control plane or the load balancer, resolved
+    /// by the engine's DNS.
+    pub endpoint: &'a str,
     /// `/kind/version` of the node image.
     pub version: &'a str,
     /// Bootstrap token: `[a-z0-9]{6}.[a-z0-9]{16}`.
@@ -60,7 +61,7 @@ fn cluster_configuration(facts: &Facts<'_>) -> serde_json::Value {
         "kind": "ClusterConfiguration",
         "clusterName": facts.cluster.name,
         "kubernetesVersion": facts.version,
-        "controlPlaneEndpoint": format!("{}:6443", facts.control_plane),
+        "controlPlaneEndpoint": format!("{}:6443", facts.endpoint),
         "apiServer": {
             "certSANs": ["localhost", "127.0.0.1"],
             "extraArgs": [{"name": "runtime-config", "value": ""}],
@@ -90,7 +91,7 @@ fn join_configuration(facts: &Facts<'_>, node: &Node) -> serde_json::Value {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "JoinConfiguration",
         "discovery": {"bootstrapToken": {
-            "apiServerEndpoint": format!("{}:6443", facts.control_plane),
+            "apiServerEndpoint": format!("{}:6443", facts.endpoint),
             "token": facts.token,
             "unsafeSkipCAVerification": true,
         }},
@@ -181,7 +182,7 @@ mod tests {
         let node = cluster.nodes.iter().find(|node| node.host == host).unwrap();
         let facts = Facts {
             cluster: &cluster,
-            control_plane: "dev-control-plane",
+            endpoint: "dev-control-plane",
             version: "v1.36.3",
             token: "abcdef.0123456789abcdef",
             address: Ipv4Addr::new(10, 89, 0, 2),
@@ -239,7 +240,7 @@ mod tests {
         }
         let facts = Facts {
             cluster: &cluster,
-            control_plane: "dev-control-plane",
+            endpoint: "dev-control-plane",
             version: "v1.36.4",
             token: "abcdef.0123456789abcdef",
             address: Ipv4Addr::new(10, 89, 0, 2),

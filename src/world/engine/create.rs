@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use super::{Engine, EngineResult};
 use crate::world::host::Host;
 
-/// What a container is made of. Everything not said here is the engine's default or the image's:
-/// entrypoint, command and stop signal above all.
+/// What a container is made of. Everything not said here is the engine's default or the image's.
 ///
 /// The cgroup namespace is always private, the restart policy always "none", and the number of
 /// processes unlimited: that is what kind's nodes need.
@@ -23,6 +22,12 @@ pub struct ContainerSpec {
     pub hostname: String,
     /// An image that the engine has.
     pub image: String,
+    /// What is run, with its arguments; the image's own where it is empty.
+    pub entrypoint: Vec<String>,
+    /// The signal that asks it to end; the image's own where nothing is said.
+    pub stop_signal: Option<u32>,
+    /// Without the volumes that the image asks for.
+    pub bare: bool,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Labels.
@@ -184,7 +189,7 @@ fn spec_generator(spec: &ContainerSpec) -> Value {
     let addresses: Vec<String> = (spec.ipv4.iter().map(ToString::to_string))
         .chain(spec.ipv6.iter().map(ToString::to_string))
         .collect();
-    json!({
+    let mut generator = json!({
         "name": spec.name,
         "hostname": spec.hostname,
         "image": spec.image,
@@ -201,7 +206,19 @@ fn spec_generator(spec: &ContainerSpec) -> Value {
         "r_limits": ulimits.collect::<Vec<_>>(),
         "resource_limits": { "pids": { "limit": -1 } },
         "stop_timeout": spec.stop_timeout,
-    })
+    });
+    if !spec.entrypoint.is_empty() {
+        generator["entrypoint"] = json!(spec.entrypoint);
+        // Else the image's command would follow as arguments.
+        generator["command"] = json!([]);
+    }
+    if let Some(signal) = spec.stop_signal {
+        generator["stop_signal"] = json!(signal);
+    }
+    if spec.bare {
+        generator["image_volume_mode"] = json!("ignore");
+    }
+    generator
 }
 
 #[cfg(test)]

@@ -65,13 +65,15 @@ components:
 fn nodes_are_checked() {
     insta::assert_snapshot!(cluster_problems("nodes: []"), @"clusters/x.yaml:2:8: no node is the control plane: add controlPlane: true to one");
     insta::assert_snapshot!(cluster_problems("nodes: [{name: a}]"), @"clusters/x.yaml:2:8: no node is the control plane: add controlPlane: true to one");
-    insta::assert_snapshot!(cluster_problems(
-        "nodes: [{name: a, controlPlane: true}, {name: b, controlPlane: true}]"
-    ), @"clusters/x.yaml:2:40: a second control plane is not supported yet: leave controlPlane out here");
+    for several in [
+        "{name: a, controlPlane: true}, {name: b, controlPlane: true}",
+        "{name: a, controlPlane: true, count: 3}, {name: b}",
+    ] {
+        assert_eq!(cluster_problems(&format!("nodes: [{several}]")), "");
+    }
     insta::assert_snapshot!(cluster_problems(
         "nodes: [{name: a, controlPlane: true, count: 2}, {name: a-2}, {name: B}, {name: c, count: 0}]"
     ), @r#"
-    clusters/x.yaml:2:9: several control planes are not supported yet: leave count out here
     clusters/x.yaml:2:57: a second node is called a-2; the first is on line 2: give each node a name of its own
     clusters/x.yaml:2:70: "B" contains 'B'; only a-z, 0-9 and '-' may stand in it: use a name such as core or edge-2
     clusters/x.yaml:2:91: 0 is not valid here: write a whole number from 1 to 100
