@@ -299,7 +299,9 @@ fn platform_steps(input: &Input<'_>, host: &str, new_cluster: bool, plan: &mut P
     }
     let lacks = |there: fn(&Live) -> bool| new_cluster || live.is_some_and(|live| !there(live));
     let (storage, dns) = (lacks(|live| live.storage), lacks(|live| live.dns_installed));
-    if storage || dns || lacks(|live| live.proxy) {
+    // A node that joins has kube-proxy last, and a pod there would hang without it.
+    let joins = !plan.ids("join/").is_empty();
+    if storage || dns || joins || lacks(|live| live.proxy) {
         let ready = plan.ids("ready/");
         let needs = ready.iter().map(String::as_str).chain(["pod-network", "kubeconfig"]);
         plan.add("proxy", Phase::Cluster, needs, Action::AwaitProxy);

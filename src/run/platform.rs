@@ -105,8 +105,15 @@ pub(super) async fn await_proxy(context: &Context, id: &str) -> Result<()> {
     let what = "kube-proxy did not become ready on every node";
     let wait = context.wait(id, "kube-proxy-not-ready", what, ADD_ON);
     let ready = wait.until(|| async {
+        let nodes = match kube.nodes().await {
+            Ok(nodes) => nodes.len(),
+            Err(error) => return Seen::NotYet(error.to_string()),
+        };
         match kube.daemon_set("kube-system", "kube-proxy").await {
-            Ok(Some(rollout)) if rollout.is_done() => Seen::Ready(()),
+            // A node that has just joined may not be counted yet.
+            Ok(Some(rollout)) if rollout.is_done() && rollout.desired as usize >= nodes => {
+                Seen::Ready(())
+            }
             Ok(Some(rollout)) => Seen::NotYet(rollout.detail),
             Ok(None) => Seen::NotYet("it is not installed".to_owned()),
             Err(error) => Seen::NotYet(error.to_string()),

@@ -134,7 +134,10 @@ pub async fn up(environment: &Environment<'_>, request: &Request) -> Result<Up> 
     let result = up_in(environment, request, spec, &world).await;
     if result.is_err() {
         // Nothing of a cluster that was undone may stay, and no service that served only it.
-        teardown::sweep(&world, environment.paths, &request.cluster).await?;
+        // What failed first is what the user must hear of, also where the engine is gone by now.
+        if let Err(error) = teardown::sweep(&world, environment.paths, &request.cluster).await {
+            environment.events.warn(format!("nothing could be cleaned up: {error}"));
+        }
     }
     result
 }
