@@ -27,6 +27,7 @@ mod host;
 mod images;
 mod interop;
 mod kill;
+mod live;
 mod logs;
 mod matrix;
 mod nats_smoke;
@@ -81,6 +82,7 @@ fn main() {
     cases.extend(control_planes::CASES);
     cases.extend(failure::CASES);
     cases.extend(kill::CASES);
+    cases.extend(live::CASES);
     cases.extend(matrix::CASES);
     cases.extend(release::CASES);
     // libtest takes one filter; a person debugging wants several.
