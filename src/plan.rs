@@ -16,6 +16,7 @@ pub mod components;
 pub mod graph;
 pub mod input;
 pub mod kept;
+mod node_change;
 pub mod nodes;
 pub mod observed;
 pub mod reserve;

@@ -46,7 +46,7 @@ pub struct Choices {
     /// Remove components and nodes that the files no longer name
     #[arg(long)]
     prune: bool,
-    /// With --prune, remove the volumes of pruned components too
+    /// With --prune, remove the volumes of pruned components and nodes too
     #[arg(long, requires = "prune")]
     delete_data: bool,
     /// Prove every component, not only those that changed

@@ -82,6 +82,9 @@ pub struct NodeChange {
     pub remove_capacity: Vec<String>,
     /// `spec.podCIDR` to set where it is empty.
     pub pod_cidr: Option<String>,
+    /// Only the record of what is ours is not true: what is not in it would never be taken away.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
 
 impl Publish {

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{NodeChange, NodePlan, Publish, Route};
+use super::action::{NodePlan, Publish, Route};
 use super::input::Input;
-use super::observed::{Live, LiveNode, NodeStage};
-use super::{Action, Operation, Phase, Plan, balancer, components, surroundings, wake};
+use super::node_change::node_change;
+use super::observed::{Live, NodeStage};
+use super::{Action, Operation, Phase, Plan, balancer, components, nodes, surroundings, wake};
 use crate::spec::kubernetes::Version;
-use crate::spec::{NetworkMode, Node, Taint, port};
+use crate::spec::{NetworkMode, Node, port};
 use crate::{Error, Result};
 
 /// The label by which a node object says that `pipe` made it.
@@ -26,6 +27,7 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
     let fresh = nodes_to_make(input, &mut plan)?;
     surroundings::add(input, &fresh, &mut plan);
     cluster_steps(input, &fresh, &mut plan);
+    nodes::forget(input, &mut plan);
     components::add(input, &fresh, &mut plan);
     Ok(plan)
 }
@@ -77,14 +79,16 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
     if !whole {
         check_skew(input, &make)?;
     }
-    let names: BTreeSet<&str> = wanted.iter().map(|node| node.host.as_str()).collect();
+    if !whole {
+        nodes::check_prune(input)?;
+    }
     for host in facts.keys() {
-        if make.contains(host) || (!names.contains(host.as_str()) && (whole || input.options.prune))
-        {
+        let named = nodes::is_named(input, host);
+        if make.contains(host) || (!named && (whole || input.options.prune)) {
             let registered = !whole && input.observed.live.is_some();
             let action = Action::RemoveNode { host: host.clone(), registered };
             plan.add(format!("remove/{host}"), Phase::Cluster, [], action);
-        } else if !names.contains(host.as_str()) {
+        } else if !named {
             plan.notes.push(format!("node {host} is no longer in the file; --prune removes it"));
         }
     }
@@ -213,7 +217,7 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     balancer::add(input, plan);
     let removed = plan.ids("remove/");
     for node in cluster.nodes.iter().filter(|node| fresh.contains(&node.host)) {
-        let Some(node_plan) = node_plan(input, node) else { continue };
+        let Some(node_plan) = node_plan(input, plan, node) else { continue };
         let pulls = plan.ids("image/");
         let before = pulls.iter().chain(&removed).map(String::as_str);
         let needs: Vec<&str> = ["network"].into_iter().chain(before).collect();
@@ -268,7 +272,7 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     if cluster.network == NetworkMode::Static && !new_cluster && !fresh.is_empty() {
         let joins = plan.ids("join/");
         for node in cluster.nodes.iter().filter(|node| !fresh.contains(&node.host)) {
-            let Some(node_plan) = node_plan(input, node) else { continue };
+            let Some(node_plan) = node_plan(input, plan, node) else { continue };
             let action = Action::UpdateRoutes(Box::new(node_plan));
             let needs = joins.iter().map(String::as_str);
             plan.add(format!("routes/{}", node.name), Phase::Cluster, needs, action);
@@ -320,13 +324,14 @@ fn platform_steps(input: &Input<'_>, host: &str, new_cluster: bool, plan: &mut P
 }
 
 /// What a node container is made from; `None` only for a node without reserved addresses.
-fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
+fn node_plan(input: &Input<'_>, plan: &Plan, node: &Node) -> Option<NodePlan> {
     let reserved = input.reservation.nodes.get(&node.host)?;
+    let stays = |host: &str| nodes::is_named(input, host) || !nodes::is_removed(plan, host);
     let routes = input
         .reservation
         .nodes
         .iter()
-        .filter(|(host, _)| **host != node.host)
+        .filter(|(host, _)| **host != node.host && stays(host))
         .map(|(_, other)| Route { pod_cidr: other.pod_cidr.clone(), via: other.address })
         .collect();
     let mut publish = Vec::new();
@@ -353,58 +358,4 @@ fn node_plan(input: &Input<'_>, node: &Node) -> Option<NodePlan> {
         spec_hash: node.container_hash(&input.spec.cluster),
         settings: node.settings(&input.spec.cluster),
     })
-}
-
-/// What has to change on a node object; for a new node, everything the API has to set.
-fn node_change(input: &Input<'_>, node: &Node, live: Option<&LiveNode>) -> NodeChange {
-    let nothing = LiveNode::default();
-    let found = live.unwrap_or(&nothing);
-    let set_labels: BTreeMap<_, _> = node
-        .labels
-        .iter()
-        .filter(|(key, value)| found.labels.get(*key) != Some(value))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let remove_labels = found
-        .applied
-        .labels
-        .iter()
-        .filter(|key| !node.labels.contains_key(*key) && found.labels.contains_key(*key))
-        .cloned()
-        .collect();
-    let same = |a: &Taint, b: &Taint| a.key == b.key && a.effect == b.effect;
-    let dropped = |taint: &&Taint| {
-        !node.taints.iter().any(|wanted| same(wanted, taint))
-            && found.taints.iter().any(|present| same(present, taint))
-    };
-    let capacity: BTreeMap<_, _> = node
-        .resources
-        .iter()
-        .filter(|(name, count)| found.capacity.get(*name) != Some(count))
-        .map(|(name, count)| (name.clone(), *count))
-        .collect();
-    let remove_capacity = found
-        .applied
-        .resources
-        .iter()
-        .filter(|name| !node.resources.contains_key(*name) && found.capacity.contains_key(*name))
-        .cloned()
-        .collect();
-    NodeChange {
-        set_labels,
-        remove_labels,
-        set_taints: node.taints.iter().filter(|t| !found.taints.contains(t)).cloned().collect(),
-        remove_taints: found.applied.taints.iter().filter(dropped).cloned().collect(),
-        capacity,
-        remove_capacity,
-        pod_cidr: pod_cidr_change(input, node, found),
-    }
-}
-
-/// With static routes the pod CIDR is ours to say, because we wrote it into the node's files.
-fn pod_cidr_change(input: &Input<'_>, node: &Node, found: &LiveNode) -> Option<String> {
-    if input.spec.cluster.network != NetworkMode::Static || found.pod_cidr.is_some() {
-        return None;
-    }
-    input.reservation.nodes.get(&node.host).map(|reserved| reserved.pod_cidr.clone())
 }

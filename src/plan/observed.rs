@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::surroundings::Told;
 use crate::spec::kubernetes::Version;
-use crate::spec::{ComponentName, NetworkMode, Taint};
+use crate::spec::{ComponentName, NetworkMode, Node, Taint};
 
 /// The state of the world as far as one cluster is concerned.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -184,6 +184,8 @@ pub struct Live {
     pub secrets: BTreeSet<ComponentName>,
     /// Components whose buckets are all there.
     pub buckets: BTreeSet<ComponentName>,
+    /// Volumes on the disks of nodes that the files no longer name, each with its claim.
+    pub volumes: BTreeMap<String, Vec<String>>,
 }
 
 /// A Kubernetes node.
@@ -217,6 +219,18 @@ pub struct Applied {
     pub resources: BTreeSet<String>,
     /// How much of each, to set it again after a start that knows no files.
     pub amounts: BTreeMap<String, u64>,
+}
+
+impl Applied {
+    /// What is set on a node that is as its spec says.
+    pub fn to(node: &Node) -> Applied {
+        Applied {
+            labels: node.labels.keys().cloned().collect(),
+            taints: node.taints.clone(),
+            resources: node.resources.keys().cloned().collect(),
+            amounts: node.resources.clone(),
+        }
+    }
 }
 
 /// A Helm release of ours.

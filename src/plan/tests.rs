@@ -23,6 +23,8 @@ use crate::spec::{
     Arch, ExtraPort, ImageName, Mount, NetworkMode, NodeName, Propagation, Protocol, Spec,
 };
 
+mod nodes;
+
 /// A spec, what is there, and everything between.
 struct World {
     spec: Spec,
@@ -109,12 +111,7 @@ impl World {
                 told: self.surroundings.told.clone(),
             };
             self.observed.nodes.insert(node.host.clone(), facts);
-            let applied = Applied {
-                labels: node.labels.keys().cloned().collect(),
-                taints: node.taints.clone(),
-                resources: node.resources.keys().cloned().collect(),
-                amounts: node.resources.clone(),
-            };
+            let applied = Applied::to(node);
             let cidr = self.reservation.nodes.get(&node.host).map(|node| node.pod_cidr.clone());
             let found = LiveNode {
                 labels: node.labels.clone(),
@@ -597,7 +594,16 @@ fn count_grows_and_shrinks_at_its_end() {
     let plan = world.plan();
     assert!(plan.is_empty() && plan.notes[0].contains("dev-worker "), "{:?}", plan.notes);
     world.options.prune = true;
-    assert_eq!(ids(&world.plan()), ["remove/dev-worker"]);
+    insta::assert_snapshot!(world.plan().to_text(), @r"
+    up dev: 3 steps
+      remove/dev-worker   remove node dev-worker
+      volumes/dev-worker  forget volumes on dev-worker  <- remove/dev-worker
+      unroute/dev-worker  drop routes to 10.244.1.0/24  <- remove/dev-worker
+    ");
+    let plan = world.plan();
+    let Action::ForgetRoute { pod_cidr, hosts } = &plan.steps[2].action else { panic!("{plan:?}") };
+    assert_eq!(pod_cidr, "10.244.1.0/24");
+    assert_eq!(hosts, &["dev-control-plane", "dev-worker2"]);
 }
 
 #[test]

@@ -90,13 +90,7 @@ pub fn live_node(node: NodeState) -> LiveNode {
 
 /// The annotation's text.
 fn applied(node: &Node) -> String {
-    let applied = Applied {
-        labels: node.labels.keys().cloned().collect(),
-        taints: node.taints.clone(),
-        resources: node.resources.keys().cloned().collect(),
-        amounts: node.resources.clone(),
-    };
-    serde_json::to_string(&applied).unwrap_or_default()
+    serde_json::to_string(&Applied::to(node)).unwrap_or_default()
 }
 
 /// Reads the annotation; a missing or foreign one means "nothing of ours".

@@ -102,11 +102,7 @@ fn local_data(host: &str, volumes: &[LocalVolume], data: LocalData) -> Option<Er
         return None;
     }
     let what = format!("node {host} holds volumes that would be lost with it");
-    let error = volumes.iter().fold(Error::failed("local-data", what), |error, volume| {
-        let claim = volume.claim.as_ref();
-        let claim = claim.map_or("of no claim".to_owned(), |claim| format!("of claim {claim}"));
-        error.because(format!("volume {} {claim}", volume.name))
-    });
+    let error = volumes.iter().fold(Error::failed("local-data", what), Error::because);
     Some(error.hint("save what you need, then add --delete-data"))
 }
 

@@ -298,6 +298,14 @@ async fn live(
         }
     }
     live.releases = releases(&kube).await;
+    for host in nodes.keys().filter(|host| !spec.cluster.nodes.iter().any(|n| n.host == **host)) {
+        // Not knowing is not the same as none: what is lost with a node must be agreed to.
+        let volumes = kube.local_volumes(host).await.ok()?;
+        if !volumes.is_empty() {
+            let named = volumes.iter().map(ToString::to_string);
+            live.volumes.insert(host.clone(), named.collect());
+        }
+    }
     let running = nodes.iter().filter(|(_, facts)| facts.stage == NodeStage::Running);
     let hosts: Vec<String> = running.map(|(host, _)| host.clone()).collect();
     let images = join_all(hosts.iter().map(|host| node_images(world, host))).await;

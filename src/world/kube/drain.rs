@@ -46,6 +46,15 @@ impl std::fmt::Display for Claim {
     }
 }
 
+impl std::fmt::Display for LocalVolume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.claim {
+            Some(claim) => write!(f, "volume {} of claim {claim}", self.name),
+            None => write!(f, "volume {} of no claim", self.name),
+        }
+    }
+}
+
 impl Kube {
     /// Lets the scheduler place pods on a node, or not.
     ///
