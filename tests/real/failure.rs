@@ -33,7 +33,7 @@ fn bad_files() {
 fn no_image() {
     let home = Home::new(&["one"]);
     home.write_cluster("one", ONE);
-    let error = home.fails("up one --node-image docker.io/kindest/node:v0.0.1", 1);
+    let error = home.fails("up one --node-image docker.io/kindest/node:v0.0.1", 4);
     assert!(error.contains("docker.io/kindest/node:v0.0.1"), "{error}");
     assert!(error.contains("scripts/images/factory"), "no remedy in {error}");
 }
