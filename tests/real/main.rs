@@ -90,6 +90,9 @@ fn main() {
         cases.retain(|case| only.split_whitespace().any(|word| case.name.contains(word)));
     }
     let listing = arguments.list;
+    if !listing {
+        pipe::Home::sweep();
+    }
     let expected = include_str!("../expected-skips.txt");
     let trials = cases
         .into_iter()

@@ -1,5 +1,6 @@
 //! The binary under test, in a home of its own, with everything it leaves checked at the end.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -17,9 +18,16 @@ components:
 - {name: nats, namespace: messaging}
 ";
 
+/// Begins the name of every home, so that those of runs that were killed are found.
+const PREFIX: &str = "pipe-real-";
+
+/// Locked while the test that made the home runs.
+const IN_USE: &str = "in-use";
+
 /// A home, an engine service and a state of its own; the cache of images and tools is the user's.
 pub struct Home {
     folder: TempDir,
+    _in_use: File,
     before: Residue,
     clusters: Vec<String>,
 }
@@ -27,7 +35,9 @@ pub struct Home {
 impl Home {
     /// Whatever is on the host now must be all that is there when this home is dropped.
     pub fn new(clusters: &[&str]) -> Home {
-        let folder = tempfile::Builder::new().prefix("pipe-real-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a folder");
+        let in_use = File::create(folder.path().join(IN_USE)).expect("a lock file");
+        in_use.lock().expect("nobody else knows this folder yet");
         for name in ["home", "state", "run", "project/clusters"] {
             std::fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
@@ -35,7 +45,33 @@ impl Home {
         std::fs::create_dir_all(profile.parent().expect("a parent")).expect("a folder");
         std::fs::write(profile, MESSAGES).expect("the profile can be written");
         let clusters = clusters.iter().map(|&name| name.to_owned()).collect();
-        Home { folder, before: Residue::now(), clusters }
+        Home { folder, _in_use: in_use, before: Residue::now(), clusters }
+    }
+
+    /// Removes the clusters and homes of runs that were killed. Their containers would make every
+    /// later test fail, by no fault of its own: an engine that serves a cluster is never stopped.
+    pub fn sweep() {
+        let folders = std::fs::read_dir(std::env::temp_dir()).expect("the folder of temporaries");
+        let names = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        for left in folders.flatten().filter(|entry| names(entry).starts_with(PREFIX)) {
+            // Without the lock file it is younger than its lock, or no home.
+            let Ok(in_use) = File::open(left.path().join(IN_USE)) else { continue };
+            match in_use.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => panic!("{}: {error}", left.path().display()),
+            }
+            let clusters = std::fs::read_dir(left.path().join("state/pipe/clusters"));
+            for cluster in clusters.into_iter().flatten().flatten() {
+                let cluster = names(&cluster);
+                println!("a killed run left the cluster {cluster} of {}", left.path().display());
+                let mut teardown = Command::new(env!("CARGO_BIN_EXE_pipe"));
+                environment(&left.path(), &mut teardown);
+                let output = teardown.args(["teardown", &cluster]).output().expect("pipe runs");
+                assert!(output.status.success(), "teardown {cluster}: {}", host::text(&output));
+            }
+            std::fs::remove_dir_all(left.path()).expect("the home of a killed run can be removed");
+        }
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -63,7 +99,7 @@ impl Home {
     /// `pipe …`, not started yet.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipe"));
-        self.environment(&mut command);
+        environment(self.folder.path(), &mut command);
         command.args(line.split_whitespace()).stdin(Stdio::null());
         command
     }
@@ -78,24 +114,11 @@ impl Home {
             std::os::unix::fs::symlink(wrapper, link).expect("a link");
         }
         let mut command = Command::new(program);
-        self.environment(&mut command);
+        environment(self.folder.path(), &mut command);
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", bin.display()));
         command.env("KIND_EXPERIMENTAL_PROVIDER", "podman").stdin(Stdio::null());
         command
-    }
-
-    fn environment(&self, command: &mut Command) {
-        command
-            .env("HOME", self.path("home"))
-            .env("XDG_STATE_HOME", self.path("state"))
-            .env("XDG_CONFIG_HOME", self.path("home/.config"))
-            .env("XDG_RUNTIME_DIR", self.path("run"))
-            .env("XDG_CACHE_HOME", host::cache())
-            .env_remove("KUBECONFIG")
-            .env_remove("CONTAINER_HOST")
-            .env_remove("DOCKER_HOST")
-            .current_dir(self.path("project"));
     }
 
     /// Runs `pipe …` and gives what came of it.
@@ -199,4 +222,18 @@ impl Drop for Home {
             self.assert_clean();
         }
     }
+}
+
+/// Everything below `home`, but the cache.
+fn environment(home: &Path, command: &mut Command) {
+    command
+        .env("HOME", home.join("home"))
+        .env("XDG_STATE_HOME", home.join("state"))
+        .env("XDG_CONFIG_HOME", home.join("home/.config"))
+        .env("XDG_RUNTIME_DIR", home.join("run"))
+        .env("XDG_CACHE_HOME", host::cache())
+        .env_remove("KUBECONFIG")
+        .env_remove("CONTAINER_HOST")
+        .env_remove("DOCKER_HOST")
+        .current_dir(home.join("project"));
 }
