@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use saphyr::{Mapping, Scalar, ScalarStyle, Yaml, YamlEmitter, YamlLoader};
+use saphyr::{Mapping, Scalar, ScalarStyle, Tag, Yaml, YamlEmitter, YamlLoader};
 use saphyr_parser::Parser;
 
 use crate::spec::yaml;
@@ -244,15 +244,19 @@ fn may_stay_plain(text: &str) -> bool {
 /// already replaced by what they stand for. Tags of other schemas cannot be written back.
 fn settled(node: Yaml<'_>) -> Result<Yaml<'_>, Fault> {
     Ok(match node {
-        Yaml::Representation(text, _, Some(tag)) if tag.is_yaml_core_schema() => {
+        Yaml::Representation(text, style, Some(tag)) if tag.is_yaml_core_schema() => {
+            let stays_plain = style == ScalarStyle::Plain && may_stay_plain(&text);
             match tag.suffix.as_str() {
                 "str" => Yaml::Value(Scalar::String(text)),
-                _ => Yaml::Representation(text, ScalarStyle::Plain, None),
+                "null" if text.is_empty() => plain("null"),
+                // Without its tag it reads as the same.
+                "null" | "bool" | "int" | "float" if stays_plain => {
+                    Yaml::Representation(text, style, None)
+                }
+                _ => return Err(lost(&tag)),
             }
         }
-        Yaml::Representation(_, _, Some(tag)) | Yaml::Tagged(tag, _) => {
-            return Err(format!("it uses the YAML tag {}, which would be lost", tag.as_ref()));
-        }
+        Yaml::Representation(_, _, Some(tag)) | Yaml::Tagged(tag, _) => return Err(lost(&tag)),
         Yaml::Representation(text, ScalarStyle::Plain, None) if text.is_empty() => plain("null"),
         Yaml::Representation(text, ScalarStyle::Plain, None) if may_stay_plain(&text) => {
             Yaml::Representation(text, ScalarStyle::Plain, None)
@@ -262,14 +266,32 @@ fn settled(node: Yaml<'_>) -> Result<Yaml<'_>, Fault> {
             Yaml::Sequence(entries.into_iter().map(settled).collect::<Result<_, _>>()?)
         }
         Yaml::Mapping(fields) => {
-            let pairs = fields.into_iter().map(|(key, value)| match key {
-                Yaml::Representation(text, _, None) => {
-                    Ok((Yaml::Value(Scalar::String(text)), settled(value)?))
+            let mut pairs = Mapping::new();
+            for (key, value) in fields {
+                let key = match key {
+                    Yaml::Representation(text, _, None) => Yaml::Value(Scalar::String(text)),
+                    key => match settled(key)? {
+                        Yaml::Representation(text, ..) => Yaml::Value(Scalar::String(text)),
+                        key => key,
+                    },
+                };
+                // With and without a tag it is the same key.
+                if pairs.contains_key(&key) {
+                    let name = text(&key).unwrap_or("of a mapping");
+                    return Err(format!("the key {name} stands twice"));
                 }
-                key => Ok((settled(key)?, settled(value)?)),
-            });
-            Yaml::Mapping(pairs.collect::<Result<_, Fault>>()?)
+                pairs.insert(key, settled(value)?);
+            }
+            Yaml::Mapping(pairs)
         }
         other => other,
     })
+}
+
+fn lost(tag: &Tag) -> Fault {
+    let shown = match tag.is_yaml_core_schema() {
+        true => format!("!!{}", tag.suffix),
+        false => tag.to_string(),
+    };
+    format!("it uses the YAML tag {shown}, which would be lost")
 }

@@ -193,6 +193,33 @@ async fn a_file_that_we_made_goes_with_the_last_cluster() {
     assert!(fixture.unmerge(&ci).await.unwrap().is_empty(), "again is no error");
 }
 
+/// Found by fuzzing: the tag was dropped, and what it made of its text with it.
+#[test]
+fn tags_are_kept_in_effect_or_refused() {
+    let with = |extra: &str| {
+        let text =
+            ADMIN_CONF.replace("user:\n    client", &format!("user:\n    {extra}\n    client"));
+        own(&text, "kind-dev", "https://127.0.0.1:40001")
+    };
+    let kept =
+        "a: !!int 7\n    b: !!null\n    c: !!str\n    !!str d: !!bool true\n    e: !!float 1.50";
+    let once = with(kept).unwrap();
+    for line in ["a: 7", "b: null", "c: \"\"", "d: true", "e: 1.50"] {
+        assert!(once.contains(&format!("    {line}\n")), "{line} in {once}");
+    }
+    assert_eq!(own(&once, "kind-dev", "https://127.0.0.1:40001").unwrap(), once);
+    for (lost, why) in [
+        ("a: !!x", "the YAML tag !!x"),
+        ("a: !!binary QUJD", "the YAML tag !!binary"),
+        ("a: !!int 'b: c'", "the YAML tag !!int"),
+        ("a: !own b", "the YAML tag !own"),
+        ("a: 1\n    !!str a: 2", "the key a stands twice"),
+    ] {
+        let error = with(lost).unwrap_err();
+        assert!(error.causes[0].contains(why), "{lost}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn everything_else_in_the_users_file_stays() {
     let fixture = Fixture::new().await;
