@@ -32,7 +32,7 @@ pub use create::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
 pub use error::{EngineError, EngineResult, Fault};
 pub use exec::{Exec, ExecOutput, StdStream, Stdin};
 pub use files::FileToPut;
-pub use image::{DiskUsage, ImageInfo, ImageLine};
+pub use image::{ImageInfo, ImageLine};
 pub use libpod::Libpod;
 pub use network::{Network, NetworkSpec};
 pub use pull::{Pull, PullProgress};

@@ -102,18 +102,6 @@ impl Host {
     }
 }
 
-/// Bytes that may still be written under `path`, or under its nearest folder that exists.
-pub fn free_disk(path: &Path) -> Result<u64> {
-    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    match rustix::fs::statvfs(existing) {
-        Ok(disk) => Ok(disk.f_bavail.saturating_mul(disk.f_frsize)),
-        Err(error) => {
-            let what = format!("the free space of {} cannot be read", existing.display());
-            Err(Error::host("disk-unreadable", what).because(error))
-        }
-    }
-}
-
 /// Whether the kernel has IPv6, so that the engine can give a network an IPv6 subnet.
 pub fn has_ipv6() -> bool {
     Path::new("/proc/net/if_inet6").exists()
@@ -310,6 +298,5 @@ mod tests {
         assert!(host.cpus > 0 && host.memory_total > host.memory_available);
         assert!(host.memory_available > Some(0));
         assert!(!host.kernel.is_empty());
-        assert!(free_disk(Path::new("/no/such/folder/yet")).unwrap() > 0);
     }
 }

@@ -15,7 +15,8 @@ use crate::{Error, Result};
 mod drain;
 mod fault;
 pub mod log;
-pub mod manifest;
+#[cfg(test)]
+pub(crate) mod manifest;
 mod node;
 mod object;
 mod pod;

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::host::{artefact, missing};
 use super::{Case, block_on};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
 use pipe::world::env::Env;
 use pipe::world::helm::{Helm, Install};
 use pipe::world::kube::{Kube, SPEC_HASH_LABEL, Taint};
@@ -108,6 +112,15 @@ impl ControlPlane {
         self.folder.path().join("kubeconfig")
     }
 
+    /// For what only the test makes.
+    async fn client(&self) -> Client {
+        let file = Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        config.proxy_url = None;
+        Client::try_from(config).unwrap()
+    }
+
     async fn ready(&self) -> Kube {
         let kube = Kube::from_kubeconfig(&self.kubeconfig()).await.unwrap();
         let deadline = Instant::now() + START_DEADLINE;
@@ -127,49 +140,57 @@ async fn works() {
     let plane = ControlPlane::start(&etcd, &api_server);
     let kube = plane.ready().await;
     assert!(kube.version().await.unwrap().starts_with("v1."));
-    objects(&kube).await;
-    nodes(&kube).await;
-    pods(&kube).await;
+    let client = plane.client().await;
+    objects(&kube, &client).await;
+    nodes(&kube, &client).await;
+    pods(&kube, &client).await;
     releases(&kube, &plane, &helm).await;
 }
 
-async fn objects(kube: &Kube) {
-    let manifest = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: messaging}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: messaging}
-data: {80: http}
----
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata:
-  name: standard-local
-  annotations: {storageclass.kubernetes.io/is-default-class: 'true'}
-provisioner: rancher.io/local-path
-";
-    kube.apply_manifest(manifest).await.unwrap();
-    kube.apply_manifest(manifest).await.unwrap();
-    assert!(kube.config_map_exists("messaging", "settings").await.unwrap());
+/// Creates an object of any kind that the API server knows.
+async fn create(client: &Client, object: Value) {
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    let types = object.types.as_ref().unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types).unwrap());
+    let api = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+async fn objects(kube: &Kube, client: &Client) {
+    let labels = map(&[("pipe.dev/cluster", "dev")]);
+    for _twice in 0..2 {
+        kube.ensure_namespace("messaging", &labels).await.unwrap();
+    }
+    let error = kube.ensure_namespace("UPPER", &labels).await.unwrap_err();
+    assert_eq!(error.code, "kube-invalid", "{error}");
+    let settings = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"80": "http"},
+        "metadata": {"name": "settings", "namespace": "messaging"},
+    });
+    create(client, settings.clone()).await;
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {
+            "name": "standard-local",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "rancher.io/local-path",
+    });
+    create(client, class).await;
     let classes = kube.storage_classes().await.unwrap();
     assert!(classes.len() == 1 && classes[0].default, "{classes:?}");
-    let unknown = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
-    let error = kube.apply_manifest(unknown).await.unwrap_err();
+    let error = kube.delete("example.com/v1", "Widget", None, "w").await.unwrap_err();
     assert_eq!(error.code, "kube-kind-unknown", "{error}");
-    let invalid = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: UPPER}\n";
-    let error = kube.apply_manifest(invalid).await.unwrap_err();
-    assert_eq!(error.code, "kube-invalid", "{error}");
 
     for _twice in 0..2 {
         kube.delete("v1", "ConfigMap", Some("messaging"), "settings").await.unwrap();
     }
-    assert!(!kube.config_map_exists("messaging", "settings").await.unwrap());
+    // Its name is free again.
+    create(client, settings).await;
 
-    let labels = map(&[("pipe.dev/cluster", "dev")]);
-    kube.ensure_namespace("messaging", &labels).await.unwrap();
     let both = map(&[("username", "pipe"), ("password", "0123")]);
     kube.put_secret("messaging", "nats-credentials", &both, &labels).await.unwrap();
     assert_eq!(kube.get_secret("messaging", "nats-credentials").await.unwrap(), Some(both));
@@ -179,9 +200,9 @@ provisioner: rancher.io/local-path
     assert_eq!(kube.get_secret("messaging", "none").await.unwrap(), None);
 }
 
-async fn nodes(kube: &Kube) {
+async fn nodes(kube: &Kube, client: &Client) {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "edge"}});
-    kube.apply(&[node]).await.unwrap();
+    create(client, node).await;
     let found = kube.nodes().await.unwrap();
     assert!(found.len() == 1 && !found[0].ready, "{found:?}");
     assert_eq!(found[0].ready_message, "kubelet has not reported yet");
@@ -220,10 +241,10 @@ async fn nodes(kube: &Kube) {
     assert_eq!(error.code, "kube-not-found");
 }
 
-async fn pods(kube: &Kube) {
+async fn pods(kube: &Kube, client: &Client) {
     let nobody = kube.explain("messaging", "app=x").await;
     assert_eq!(nobody, "no pod app=x in namespace messaging");
-    kube.apply(&[
+    for object in [
         json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "x-0", "namespace": "messaging", "labels": {"app": "x"}},
@@ -235,9 +256,9 @@ async fn pods(kube: &Kube) {
             "involvedObject": {"kind": "Pod", "name": "x-0", "namespace": "messaging"},
             "message": "0/1 nodes are available", "count": 3,
         }),
-    ])
-    .await
-    .unwrap();
+    ] {
+        create(client, object).await;
+    }
     let explained = kube.explain("messaging", "app=x").await;
     insta::assert_snapshot!(explained, @"pod x-0 is Pending, not ready; last events: Warning FailedScheduling (3 times): 0/1 nodes are available");
     let pods = kube.pods("messaging", "app=x").await.unwrap();

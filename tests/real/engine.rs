@@ -447,6 +447,4 @@ async fn images(bench: &Bench) {
     let none = Pull { name: "localhost:1/test-eng/none:1", login: None, plain: false };
     let error = engine.pull(&none, |_| {}).await.unwrap_err();
     assert!(error.message.contains("localhost:1"), "{error}");
-    let usage = engine.disk_usage().await.unwrap();
-    assert!(usage.images >= image.size, "{usage:?}");
 }

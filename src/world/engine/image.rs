@@ -1,6 +1,6 @@
 //! Images in the engine's own store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use bollard::query_parameters::TagImageOptionsBuilder;
 use bytes::Bytes;
@@ -53,17 +53,6 @@ pub struct ImageLine {
     pub names: Vec<String>,
 }
 
-/// Bytes that the engine's objects take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DiskUsage {
-    /// Images, shared layers counted once.
-    pub images: u64,
-    /// What containers wrote.
-    pub containers: u64,
-    /// Volumes.
-    pub volumes: u64,
-}
-
 impl Engine {
     /// The image `name` (or id), or `None`.
     pub async fn image(&self, name: &str) -> EngineResult<Option<ImageInfo>> {
@@ -105,12 +94,6 @@ impl Engine {
         let chunks = self.docker.export_images(names);
         chunks.map_err(move |error| EngineError::from_bollard(&action, error))
     }
-
-    /// What the engine's objects take on disk. Slow: the engine adds up every file.
-    pub async fn disk_usage(&self) -> EngineResult<DiskUsage> {
-        let usage: Usage = self.libpod.get("measure disk usage", "system/df", &[]).await?;
-        Ok(usage.total())
-    }
 }
 
 /// `RootFS`: the layers of an image.
@@ -122,57 +105,6 @@ fn layers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::E
         layers: Vec<String>,
     }
     Ok(Option::<RootFs>::deserialize(from)?.unwrap_or_default().layers)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Usage {
-    /// From Podman 5 on; layers counted once.
-    images_size: Option<u64>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    images: Vec<UsageImage>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    containers: Vec<UsageContainer>,
-    #[serde(default, deserialize_with = "null_is_default")]
-    volumes: Vec<UsageVolume>,
-}
-
-#[derive(Deserialize)]
-struct UsageImage {
-    #[serde(rename = "ImageID")]
-    id: String,
-    #[serde(rename = "UniqueSize")]
-    unique: u64,
-    #[serde(rename = "SharedSize")]
-    shared: u64,
-}
-
-#[derive(Deserialize)]
-struct UsageContainer {
-    #[serde(rename = "RWSize")]
-    written: u64,
-}
-
-#[derive(Deserialize)]
-struct UsageVolume {
-    #[serde(rename = "Size")]
-    size: u64,
-}
-
-impl Usage {
-    fn total(&self) -> DiskUsage {
-        let mut seen = HashSet::new();
-        let once = self.images.iter().filter(|image| seen.insert(&image.id));
-        // Which layers are shared with which image is not said: the largest share is a lower bound.
-        let (unique, shared) = once.fold((0, 0), |(unique, shared): (u64, u64), image| {
-            (unique.saturating_add(image.unique), shared.max(image.shared))
-        });
-        DiskUsage {
-            images: self.images_size.unwrap_or(unique.saturating_add(shared)),
-            containers: sum(self.containers.iter().map(|container| container.written)),
-            volumes: sum(self.volumes.iter().map(|volume| volume.size)),
-        }
-    }
 }
 
 /// A sum of numbers that came from outside.
@@ -193,13 +125,6 @@ mod tests {
 
     #[test]
     fn absurd_numbers_do_not_overflow() {
-        let usage: Usage = serde_json::from_str(&format!(
-            r#"{{"Images":[{{"ImageID":"1","UniqueSize":{0},"SharedSize":{0}}},
-                {{"ImageID":"2","UniqueSize":{0},"SharedSize":{0}}}],
-                "Containers":[{{"RWSize":{0}}},{{"RWSize":1}}]}}"#,
-            u64::MAX
-        ))
-        .unwrap();
-        assert_eq!((usage.total().images, usage.total().containers), (u64::MAX, u64::MAX));
+        assert_eq!(sum([u64::MAX, 1].into_iter()), u64::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! YAML manifests to JSON objects, the only form in which they travel further.
+//! YAML manifests to JSON objects, for tests that compare what we write.
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// `manifest-invalid`, with the position of the fault where YAML itself is wrong.
-pub fn parse(text: &str) -> Result<Vec<Value>> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Value>> {
     let invalid =
         |why: String| Error::failed("manifest-invalid", "the manifest cannot be read").because(why);
     let documents = Yaml::load_from_str(text).map_err(|error| invalid(error.to_string()))?;

@@ -1,8 +1,8 @@
-//! Objects of any kind: applied, deleted, and the few that `pipe` makes or asks for itself.
+//! The few objects that `pipe` makes or asks for itself, and the end of those of any kind.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -10,7 +10,7 @@ use kube::discovery::{ApiCapabilities, ApiResource, Scope, pinned_kind};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use super::{FIELD_MANAGER, Kube, fault, manifest};
+use super::{FIELD_MANAGER, Kube, fault};
 use crate::{Error, Result};
 
 /// A storage class as the API server has it.
@@ -25,39 +25,6 @@ pub struct StorageClassState {
 }
 
 impl Kube {
-    /// Applies every object of a YAML or JSON manifest, in its order; see [`Kube::apply`].
-    ///
-    /// # Errors
-    /// `manifest-invalid`, and those of [`Kube::apply`].
-    pub async fn apply_manifest(&self, text: &str) -> Result<()> {
-        self.apply(&manifest::parse(text)?).await
-    }
-
-    /// Applies objects in order, server-side. `pipe` takes over the fields it names; a namespaced
-    /// object without a namespace goes to `default`.
-    ///
-    /// # Errors
-    /// `manifest-invalid`, `kube-kind-unknown`, those of every request. Objects before the failing
-    /// one stay applied; applying again is safe.
-    pub async fn apply(&self, objects: &[Value]) -> Result<()> {
-        let mut kinds = BTreeMap::new();
-        for object in objects {
-            let (api_version, kind, name) = identity(object)?;
-            let known = (api_version.to_owned(), kind.to_owned());
-            if !kinds.contains_key(&known) {
-                let found = self.discover(api_version, kind).await?;
-                kinds.insert(known.clone(), found);
-            }
-            let Some((resource, capabilities)) = kinds.get(&known) else { continue };
-            let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
-            let api = self.dynamic(resource, capabilities, namespace);
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            let what = format!("apply {} {name}", kind.to_lowercase());
-            self.call(&what, api.patch(name, &params, &Patch::Apply(object))).await?;
-        }
-        Ok(())
-    }
-
     /// Deletes one object in the background; one that is not there is no error.
     ///
     /// # Errors
@@ -140,16 +107,6 @@ impl Kube {
         }))
     }
 
-    /// Whether the ConfigMap is there.
-    ///
-    /// # Errors
-    /// Those of every request.
-    pub async fn config_map_exists(&self, namespace: &str, name: &str) -> Result<bool> {
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-        let what = format!("read config map {namespace}/{name}");
-        Ok(self.call(&what, api.get_metadata_opt(name)).await?.is_some())
-    }
-
     /// Every storage class, by name.
     ///
     /// # Errors
@@ -220,7 +177,6 @@ fn identity(object: &Value) -> Result<(&str, &str, &str)> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     match (text("/apiVersion"), text("/kind"), text("/metadata/name")) {
         (Some(api_version), Some(kind), Some(name)) => Ok((api_version, kind, name)),
-        _ => Err(Error::failed("manifest-invalid", "a manifest cannot be applied")
-            .because("an object in it lacks apiVersion, kind or metadata.name")),
+        _ => Err(Error::bug("an object lacks apiVersion, kind or metadata.name")),
     }
 }
