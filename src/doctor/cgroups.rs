@@ -5,7 +5,8 @@ use super::{Facts, Finding, codes, remedy};
 use crate::world::host::Cgroups;
 
 /// How to run nodes on a host that has cgroup v1.
-const BUILD: &str = "build a node image that boots here: scripts/images/factory build node";
+const BUILD: &str =
+    "build a node image that boots here, in a clone of pipe: scripts/images/factory build node";
 
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
     let host = &facts.host;

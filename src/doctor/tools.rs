@@ -29,7 +29,7 @@ fn tool(tool: &ToolFact) -> Vec<Finding> {
             let what =
                 format!("{name} is not here; {} is downloaded when it is needed", tool.pinned);
             Finding::new(codes::TOOL_FETCHED, what).remedy(format!(
-                "where nothing can be downloaded: scripts/images/factory tools {name}"
+                "where nothing can be downloaded, in a clone of pipe: scripts/images/factory tools {name}"
             ))
         }
     });

@@ -71,7 +71,7 @@ const SIGNS: &[Sign] = &[
     Sign {
         words: &["cgroup driver"],
         cause: "kubelet and containerd divide control groups differently",
-        remedy: "use a node image of kind or of scripts/images/factory, unchanged",
+        remedy: "use a node image of kind, or of scripts/images/factory in a clone of pipe, unchanged",
     },
     Sign {
         words: &["kubepods", "permission denied"],
@@ -91,17 +91,17 @@ const SIGNS: &[Sign] = &[
     Sign {
         words: &["cgroup v1 support", "unsupported"],
         cause: "the node's kubelet refuses cgroup v1",
-        remedy: "boot with cgroup v2, or use a node image of scripts/images/factory",
+        remedy: "boot with cgroup v2, or use a node image of scripts/images/factory in a clone of pipe",
     },
     Sign {
         words: &["refusing to run under cgroup v1"],
         cause: "the node image needs cgroup v2, and this host has v1",
-        remedy: "boot with systemd.unified_cgroup_hierarchy=1, or use a node image of scripts/images/factory",
+        remedy: "boot with systemd.unified_cgroup_hierarchy=1, or use a node image of scripts/images/factory in a clone of pipe",
     },
     Sign {
         words: &["running with swap on is not supported"],
         cause: "kubelet refuses to run with swap",
-        remedy: "use a node image of kind or of scripts/images/factory, unchanged",
+        remedy: "use a node image of kind, or of scripts/images/factory in a clone of pipe, unchanged",
     },
     Sign {
         words: &["out of memory"],

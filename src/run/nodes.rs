@@ -73,8 +73,9 @@ pub(super) async fn create(context: &Context, node: &NodePlan) -> Result<()> {
 async fn patch_containerd(context: &Context, host: &str, patch: &str) -> Result<()> {
     let engine = &context.world.engine;
     let config = engine.get_file(host, containerd::CONFIG).await?.ok_or_else(|| {
-        Error::failed("containerd-patch", format!("{host} has no {}", containerd::CONFIG))
-            .hint("use a kindest/node image, or one built by scripts/images/factory")
+        Error::failed("containerd-patch", format!("{host} has no {}", containerd::CONFIG)).hint(
+            "use a kindest/node image, or one that scripts/images/factory in a clone of pipe built",
+        )
     })?;
     let patched = containerd::patched(&String::from_utf8_lossy(&config), patch)?;
     Ok(engine.put_files(host, vec![File::new(containerd::CONFIG, 0o644, patched)]).await?)
@@ -203,7 +204,7 @@ async fn write_documents(context: &Context, host: &str, token: &str) -> Result<(
     let address = context.reservation()?.nodes.get(host).map(|reserved| reserved.address);
     let version = engine.get_file(host, VERSION_FILE).await?.ok_or_else(|| {
         Error::failed("not-a-node-image", format!("the image of {host} has no {VERSION_FILE}"))
-            .hint("use a kindest/node image, or one built by scripts/images/factory")
+            .hint("use a kindest/node image, or one that scripts/images/factory in a clone of pipe built")
     })?;
     let version = String::from_utf8_lossy(&version);
     let endpoint = context.spec()?.cluster.endpoint();

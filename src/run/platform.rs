@@ -92,7 +92,7 @@ pub(super) async fn install_storage(context: &Context, host: &str) -> Result<()>
     let engine = &context.world.engine;
     let manifest = engine.get_file(host, STORAGE_MANIFEST).await?.ok_or_else(|| {
         Error::failed("no-storage-manifest", format!("the node image has no {STORAGE_MANIFEST}"))
-            .hint("use a kindest/node image, or one built by scripts/images/factory")
+            .hint("use a kindest/node image, or one that scripts/images/factory in a clone of pipe built")
     })?;
     kubectl_apply(context, host, manifest).await?;
     kubectl_apply(context, host, STORAGE_CLASSES.as_bytes().to_vec()).await

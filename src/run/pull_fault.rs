@@ -5,8 +5,7 @@ use crate::spec::ImageName;
 use crate::{Error, Kind};
 
 /// Where a machine has no registry at all.
-const FACTORY: &str =
-    "without a registry, build it from packages: scripts/images/factory ensure --images build";
+const FACTORY: &str = "without a registry, build it from packages, in a clone of pipe: scripts/images/factory ensure --images build";
 
 /// A reason that is known by its words.
 struct Reason {

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 const SCHEMA: u32 = 1;
 
 /// What repairs a file that cannot be read.
-const REMEDY: &str = "build the images again: scripts/images/factory build";
+const REMEDY: &str = "build the images again, in a clone of pipe: scripts/images/factory build";
 
 /// Every image built here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

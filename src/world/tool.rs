@@ -116,7 +116,10 @@ impl Tool {
             Error::host("tool-missing", format!("{} cannot be had", self.name))
                 .because(format!("it is neither on PATH nor in {}", path.display()))
                 .because(why)
-                .hint(format!("build it from source: scripts/images/factory tools {}", self.name))
+                .hint(format!(
+                    "build it from source, in a clone of pipe: scripts/images/factory tools {}",
+                    self.name
+                ))
                 .hint(format!("or install {} {} and put it on PATH", self.name, self.version))
         })?;
         Ok(FoundTool { path, origin: ToolOrigin::Download })
