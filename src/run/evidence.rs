@@ -32,10 +32,13 @@ use archive::{FailedStep, Head, Item};
 use std::path::PathBuf;
 
 /// Who does not answer by then has nothing to say.
-const ANSWER: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(10);
 
-/// For everything together.
-const IN_ALL: Duration = Duration::from_secs(90);
+/// How the questions are asked.
+const LIMITS: Limits = Limits { each: ANSWER, in_all: Duration::from_secs(45), at_once: 8 };
+
+/// How long the API server may take to say that it is there.
+const ALIVE: Duration = Duration::from_secs(4);
 
 /// Most bytes of everything together, before compression.
 const IN_BYTES: usize = 64 << 20;
@@ -49,8 +52,8 @@ const POD_LOGS: usize = 16 << 20;
 /// Longest line that is not cut.
 const LINE: usize = 4096;
 
-/// How many questions are open at once.
-const AT_ONCE: usize = 6;
+/// kubectl on a control plane.
+const KUBECTL: [&str; 3] = ["kubectl", "--kubeconfig", ADMIN_CONF];
 
 /// Lines of a container's console.
 const CONSOLE_LINES: u32 = 1000;
@@ -92,7 +95,7 @@ pub async fn collect(context: &Context, error: &Error) -> Result<PathBuf> {
 /// It cannot be packed.
 pub async fn gather(scene: &Scene<'_>, at: Timestamp) -> Result<Vec<u8>> {
     let secrets = secrets(scene);
-    let deadline = Instant::now() + IN_ALL;
+    let began = Instant::now();
     let filter = format!("{CLUSTER_LABEL}={}", scene.cluster);
     let containers = scene.world.engine.containers(&[&filter]).await;
     let mut questions = of_pipe(scene);
@@ -109,14 +112,12 @@ pub async fn gather(scene: &Scene<'_>, at: Timestamp) -> Result<Vec<u8>> {
             questions.push(question("nodes", "containers of the cluster", async { Err(why) }));
         }
     }
-    let mut asked: Vec<BoxFuture<'_, Answered>> = Vec::new();
-    for question in questions {
-        asked.push(ask(question, deadline).boxed());
-    }
-    let answers: Vec<Answered> = futures::stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let answers = ask_all(questions, began, LIMITS).await;
     let mut items = Vec::new();
-    for (path, what, answer) in answers {
+    let mut times = Vec::new();
+    for Answered { path, what, answer, took } in answers {
         items.extend(items_of(&path, &what, answer, &secrets));
+        times.push((path, took));
     }
     let error = scene.error.map(|error| hidden_error(error, &secrets));
     let head = Head {
@@ -125,21 +126,66 @@ pub async fn gather(scene: &Scene<'_>, at: Timestamp) -> Result<Vec<u8>> {
         at,
         failed: failed_steps(scene, &secrets),
         error,
+        took: began.elapsed(),
+        longest: longest(times),
     };
     archive::pack(&head, items, IN_BYTES).map_err(|error| {
         Error::failed("archive-pack", "the evidence cannot be packed").because(error)
     })
 }
 
-/// Path, what it is, and what came of it.
-type Answered = (String, String, Result<Answer, String>);
+/// What came of a question.
+struct Answered {
+    path: String,
+    what: String,
+    answer: Result<Answer, String>,
+    took: Duration,
+}
+
+/// How long, and how many at once.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// For one question.
+    each: Duration,
+    /// For all together.
+    in_all: Duration,
+    /// How many are open at once.
+    at_once: usize,
+}
+
+/// Asks some at once. One that is not answered keeps none of the others waiting; answers are in the
+/// order of their questions.
+async fn ask_all(questions: Vec<Question<'_>>, began: Instant, limits: Limits) -> Vec<Answered> {
+    let mut asked: Vec<BoxFuture<'_, (usize, Answered)>> = Vec::new();
+    for (place, question) in questions.into_iter().enumerate() {
+        let answered = ask(question, began + limits.in_all, limits);
+        asked.push(answered.map(move |answered| (place, answered)).boxed());
+    }
+    let mut answers: Vec<(usize, Answered)> =
+        futures::stream::iter(asked).buffer_unordered(limits.at_once).collect().await;
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answered)| answered).collect()
+}
 
 /// Asks, for as long as it may take.
-async fn ask(question: Question<'_>, deadline: Instant) -> Answered {
+async fn ask(question: Question<'_>, deadline: Instant, limits: Limits) -> Answered {
     let Question { path, what, answer } = question;
-    let deadline = deadline.min(Instant::now() + ANSWER);
-    let late = |_elapsed| Err(format!("no answer within {} s", ANSWER.as_secs()));
-    (path, what, tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(late))
+    let began = Instant::now();
+    if began >= deadline {
+        let answer = Err(format!("not asked any more: {:?} were over", limits.in_all));
+        return Answered { path, what, answer, took: Duration::ZERO };
+    }
+    let answer = tokio::time::timeout_at(deadline.min(began + limits.each), answer).await;
+    let took = began.elapsed();
+    let late = |_elapsed| Err(format!("no answer within {:.0} s", took.as_secs_f64()));
+    Answered { path, what, answer: answer.unwrap_or_else(late), took }
+}
+
+/// The questions that took longest, so that a slow archive says why.
+fn longest(mut times: Vec<(String, Duration)>) -> Vec<(String, Duration)> {
+    times.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    times.truncate(3);
+    times
 }
 
 /// What a question is answered with.
@@ -285,11 +331,25 @@ fn of_cluster<'a>(scene: &'a Scene<'a>, containers: &[ContainerLine]) -> Vec<Que
         let why = "no control plane runs".to_owned();
         return vec![question("cluster", "what the API server says", async { Err(why) })];
     };
+    let name = control.name.clone();
+    // Asked once for all: where nothing serves, each kubectl would try for many seconds.
+    let alive = async move {
+        let argv = [&KUBECTL[..], &["--request-timeout=3s", "get", "--raw", "/version"]].concat();
+        let asked = tokio::time::timeout(ALIVE, said(scene, &name, &argv)).await;
+        match asked {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(why)) => Err(format!("the API server does not answer: {why}")),
+            Err(_elapsed) => {
+                Err(format!("the API server does not answer within {} s", ALIVE.as_secs()))
+            }
+        }
+    };
+    let alive = alive.boxed().shared();
     let ask = |command: &'static sources::Command| {
-        let name = control.name.clone();
+        let (name, alive) = (control.name.clone(), alive.clone());
         let answer = async move {
-            let kubectl = ["kubectl", "--kubeconfig", ADMIN_CONF, "--request-timeout=5s"];
-            let argv: Vec<&str> = kubectl.iter().chain(command.argv).copied().collect();
+            alive.await?;
+            let argv = [&KUBECTL[..], &["--request-timeout=5s"], command.argv].concat();
             said(scene, &name, &argv).await
         };
         question(format!("cluster/{}", command.file), command.what, answer)
@@ -456,6 +516,8 @@ fn failed_steps(scene: &Scene<'_>, secrets: &Mask) -> Vec<FailedStep> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -467,6 +529,55 @@ mod tests {
         assert_eq!(paths, ["kube-system_dns-1/coredns.0.log", "kube-system_dns-1/coredns.1.log"]);
         assert_eq!(files[0].1, b"line one\nthe M1 is no mark\n");
         assert!(split_logs("", "M1").is_empty());
+    }
+
+    /// The first says nothing until its deadline: by then all others have answered.
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_waiting() {
+        struct Dropped<'a>(&'a AtomicUsize, &'a AtomicUsize);
+        impl Drop for Dropped<'_> {
+            fn drop(&mut self) {
+                self.1.store(self.0.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+        }
+        let (done, done_at_deadline) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut questions = vec![question("0", "a", async {
+            let _guard = Dropped(&done, &done_at_deadline);
+            std::future::pending().await
+        })];
+        for number in 1..20 {
+            questions.push(question(format!("{number}"), "a", async {
+                done.fetch_add(1, Ordering::SeqCst);
+                Ok(Answer::Text("yes".to_owned()))
+            }));
+        }
+        let each = Duration::from_millis(500);
+        let limits = Limits { each, in_all: Duration::from_secs(60), at_once: 2 };
+        let answers = ask_all(questions, Instant::now(), limits).await;
+        assert_eq!(done_at_deadline.load(Ordering::SeqCst), 19);
+        let order: Vec<&str> = answers.iter().map(|answered| answered.path.as_str()).collect();
+        assert_eq!(order, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+        let silent: Vec<&Answered> = answers.iter().filter(|a| a.answer.is_err()).collect();
+        assert!(silent.len() == 1 && silent[0].path == "0");
+        assert!(silent[0].answer.as_ref().err().unwrap().starts_with("no answer within"));
+        let times = answers.into_iter().map(|answered| (answered.path, answered.took)).collect();
+        let longest = longest(times);
+        assert!(longest.len() == 3 && longest[0].0 == "0" && longest[0].1 >= each);
+    }
+
+    #[tokio::test]
+    async fn all_questions_together_have_a_deadline() {
+        let silent = (0..4000).map(|number| {
+            question(format!("{number}"), "a", std::future::pending::<Result<Answer, String>>())
+        });
+        let (each, in_all) = (Duration::from_millis(100), Duration::from_millis(300));
+        let began = Instant::now();
+        let limits = Limits { each, in_all, at_once: 8 };
+        let answers = ask_all(silent.collect(), began, limits).await;
+        // One after another they would take 50 s.
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+        let why = answers[3999].answer.as_ref().err().unwrap();
+        assert_eq!(why, "not asked any more: 300ms were over");
     }
 
     #[test]

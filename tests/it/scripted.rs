@@ -29,6 +29,8 @@ pub enum Reply {
     Reset,
     /// Promises more bytes than it sends, then closes.
     Torn(Vec<u8>),
+    /// Switches protocols, says this, and closes: an exec.
+    Upgraded(Vec<u8>),
     /// Keeps the connection open and says nothing.
     Silence,
 }
@@ -153,6 +155,11 @@ async fn serve(
         Reply::Silence => std::future::pending().await,
         Reply::Torn(body) => {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len() + 100);
+            stream.write_all(&[head.as_bytes(), &body].concat()).await
+        }
+        Reply::Upgraded(body) => {
+            let head = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+                        Content-Type: application/vnd.docker.raw-stream\r\n\r\n";
             stream.write_all(&[head.as_bytes(), &body].concat()).await
         }
         Reply::Answer { status, headers, body } => {

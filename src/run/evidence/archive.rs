@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -46,6 +47,10 @@ pub(super) struct Head {
     pub(super) failed: Vec<FailedStep>,
     /// The failure that this is the evidence of; none if a user asked for it.
     pub(super) error: Option<Error>,
+    /// How long gathering took.
+    pub(super) took: Duration,
+    /// What took longest.
+    pub(super) longest: Vec<(String, Duration)>,
 }
 
 /// Packs the items behind their index; what is beyond `at_most` bytes is left out, and said.
@@ -112,6 +117,11 @@ pub(super) fn index(head: &Head, items: &[Item]) -> String {
             let _ = writeln!(text, "| {} | {} | {why} |", item.path, item.what);
         }
     }
+    let seconds = |took: &Duration| format!("{:.1} s", took.as_secs_f64());
+    let longest = head.longest.iter().map(|(path, took)| format!("{path} {}", seconds(took)));
+    let longest: Vec<String> = longest.collect();
+    let _ =
+        writeln!(text, "\nGathered in {}; longest: {}", seconds(&head.took), longest.join(", "));
     text
 }
 
@@ -152,6 +162,8 @@ mod tests {
                     .because("pod nats-0 is Pending")
                     .hint("look at it"),
             ),
+            took: Duration::from_millis(2_340),
+            longest: vec![("cluster/pods.txt".to_owned(), Duration::from_millis(2_100))],
         }
     }
 
