@@ -67,6 +67,9 @@ pub struct Residue {
     containers: BTreeSet<String>,
     networks: BTreeSet<String>,
     volumes: BTreeSet<String>,
+    /// Without a name: what an image that was built again leaves, and layers of a build. Images with
+    /// names may stay, they are a cache.
+    nameless_images: BTreeSet<String>,
     mounts: BTreeSet<String>,
 }
 
@@ -79,6 +82,11 @@ impl Residue {
             containers: lines(podman(["ps", "-a", "--format", "{{.Names}}"])),
             networks: lines(podman(["network", "ls", "--format", "{{.Name}}"])),
             volumes: lines(podman(["volume", "ls", "--format", "{{.Name}}"])),
+            nameless_images: podman(["images", "--all", "--format", "{{.Repository}} {{.Id}}"])
+                .lines()
+                .filter_map(|line| line.strip_prefix("<none> "))
+                .map(str::to_owned)
+                .collect(),
             mounts: mounts
                 .lines()
                 .filter_map(|line| line.split(' ').nth(1))

@@ -106,7 +106,9 @@ fn own_images() {
     home.ok("kubectl -c one -- wait pod/full --for=condition=Ready --timeout=60s");
 
     // The next edit: another content under the same name, of which one layer is known.
+    let before = podman(["image", "inspect", "--format", "{{.Id}}", NAME]);
     build(&folder, "two");
+    podman(["rmi", before.trim()]);
     let (_, edited) = home.stream(&format!("images load -c one {NAME}"));
     assert_eq!(edited["images"][0]["loaded"], serde_json::json!(["core", "edge"]), "{edited}");
     assert!(edited["sent"].as_u64() < Some(ballast), "{edited}");
