@@ -72,7 +72,11 @@ pub fn load(path: &Path) -> Result<Config> {
 
 fn read(shown: &str, folder: &Path, bytes: &[u8], problems: &Problems) -> Config {
     let mut config = Config::default();
-    // A file of comments only is what a starter is.
+    let says_nothing = |line: &[u8]| matches!(line.trim_ascii().first(), None | Some(b'#'));
+    // What `pipe init --config` writes, before anybody has edited it.
+    if bytes.split(|byte| *byte == b'\n').all(says_nothing) {
+        return config;
+    }
     let Some(part) = yaml::parse(shown, bytes, problems) else { return config };
     let root = Cursor::new(shown, problems, &part);
     let Some(fields) = root.fields(KEYS, &[]) else { return config };

@@ -103,6 +103,21 @@ fn init_writes_a_project_that_is_valid_and_leaves_files_alone() {
 }
 
 #[test]
+fn init_writes_a_config_of_this_machine_only_when_asked_and_once() {
+    let env = TestEnv::new();
+    let path = env.path("home/.config/pipe/config.yaml");
+    env.pipe(["init", "mine"]).success();
+    assert!(!path.exists());
+    let stdout = env.pipe(["init", "--config"]).success().stdout().to_owned();
+    assert_eq!(stdout, "written  [root]/home/.config/pipe/config.yaml\n");
+    std::fs::write(&path, "# mine\n").unwrap();
+    let stdout = env.pipe(["init", "--config"]).success().stdout().to_owned();
+    assert_eq!(stdout, "kept     [root]/home/.config/pipe/config.yaml\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "# mine\n");
+    env.pipe(["init", "--config", "elsewhere"]).code(2);
+}
+
+#[test]
 fn completion_for_every_shell() {
     let env = TestEnv::new();
     for shell in ["bash", "zsh", "fish"] {
