@@ -133,6 +133,11 @@ impl Cli {
         matches!(self.command, Up(_) | Plan(_) | Images(_) | Kubectl(_) | Smoke(_))
     }
 
+    /// Whether the command tells of everything that is wrong with the host in its own form.
+    pub fn examines(&self) -> bool {
+        matches!(self.command, Command::Doctor(_))
+    }
+
     /// Runs the command; the exit code is `Ok`'s unless it failed.
     pub async fn run(self, app: &App) -> Result<u8> {
         match self.command {

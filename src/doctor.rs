@@ -12,6 +12,7 @@ use crate::{Error, Kind};
 
 mod cgroups;
 pub mod codes;
+mod config;
 mod engine;
 pub mod finding;
 mod guards;
@@ -32,7 +33,7 @@ mod tools;
 pub use codes::Code;
 pub use finding::{Finding, Severity};
 pub use leftovers::Leftovers;
-pub use needs::{MissingMount, NeededPort, Needs, PortHolder};
+pub use needs::{MissingMount, NeededPort, Needs, PortHolder, PublishedPort};
 pub use report::Report;
 
 /// Everything that findings are made from.
@@ -77,7 +78,7 @@ pub fn room_of_images() -> String {
 
 /// Every finding, topic by topic.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
-    let topics: [fn(&Facts) -> Vec<Finding>; 11] = [
+    let topics: [fn(&Facts) -> Vec<Finding>; 12] = [
         engine::examine,
         cgroups::examine,
         rootless::examine,
@@ -86,6 +87,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         room::examine,
         mounts::examine,
         network::examine,
+        config::examine,
         guards::examine,
         tools::examine,
         leftovers::examine,

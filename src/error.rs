@@ -47,7 +47,7 @@ impl Kind {
 ///
 /// `what` is a lower-case fragment that says what did not happen: `node dev-worker did not become
 /// Ready within 180 s`. Causes go from near to far; hints are imperative sentences.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Error {
     /// The class, which decides the exit code.
     pub kind: Kind,

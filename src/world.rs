@@ -14,6 +14,7 @@ use usage::Usage;
 
 pub mod archive;
 pub mod built;
+pub mod certificate;
 pub mod engine;
 pub mod env;
 pub mod executable;

@@ -63,7 +63,14 @@ fn start(mut env: Env, cli: Cli, report: &Report) -> Result<u8> {
         }
         // What is only read or removed needs no registry.
         Err(error) if cli.goes_out() => return Err(error),
-        Err(error) => report.note(Level::Warning, &error.to_string())?,
+        Err(error) => {
+            // `doctor` says it among its findings.
+            if !cli.examines() {
+                report.note(Level::Warning, &error.to_string())?;
+            }
+            env.surroundings.file = env.config_file()?;
+            env.surroundings.fault = Some(error);
+        }
     }
     let paths = Paths::from_env(|name| env.get(name).map(str::to_owned))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -88,11 +88,17 @@ codes! {
     }
     "network" {
         PORTS_FREE "ports-free" Ok "the host ports of the cluster are free"
-        PORT_TAKEN "port-taken" Error "a host port that a component needs is held"
+        PORT_TAKEN "port-taken" Error "a host port of a component, or of `ports` in the cluster file, is held"
         PORT_PRIVILEGED "port-privileged" Error "an ordinary user may not listen on that port"
         IP_FORWARD_OFF "ip-forward-off" Info "forwarding is off; a rootful Podman switches it on with its first network"
         PROXY_SET "proxy-set" Info "proxy variables are set"
         PROXY_INVALID "proxy-invalid" Warning "a proxy variable cannot be understood"
+    }
+    "config" {
+        CONFIG_READY "config-ready" Ok "the user's config.yaml is there and can be used"
+        CONFIG_INVALID "config-invalid" Error "the user's config.yaml has mistakes, or names a file of certificates that cannot be used"
+        AUTHORITY_BROKEN "authority-broken" Error "a certificate that config.yaml names cannot be read"
+        AUTHORITY_EXPIRED "authority-expired" Warning "a certificate that config.yaml names is not valid now"
     }
     "guards" {
         SELINUX "selinux" Info "SELinux is enforcing"

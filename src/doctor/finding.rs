@@ -114,6 +114,11 @@ impl Finding {
     pub(super) fn add_to(&self, error: Error) -> Error {
         let evidence = self.evidence().map(|evidence| format!("\n{evidence}")).unwrap_or_default();
         let error = error.because(format!("{}{evidence}", self.line()));
-        self.remedies.iter().fold(error, |error, remedy| error.hint(remedy))
+        // Several of a kind have the same remedies.
+        let fresh = |error: Error, remedy: &String| match error.hints.contains(remedy) {
+            true => error,
+            false => error.hint(remedy),
+        };
+        self.remedies.iter().fold(error, fresh)
     }
 }

@@ -32,6 +32,8 @@ pub struct Needs {
     pub image: Option<String>,
     /// Host ports that must be had.
     pub ports: Vec<NeededPort>,
+    /// What the cluster file itself publishes.
+    pub published: Vec<PublishedPort>,
     /// What nodes that are still to be made mount and is not on this host.
     pub mounts: Vec<MissingMount>,
 }
@@ -43,6 +45,15 @@ pub struct MissingMount {
     pub path: PathBuf,
     /// Nodes that mount it.
     pub nodes: Vec<String>,
+}
+
+/// A port of the host that the cluster file publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublishedPort {
+    /// `127.0.0.1:8080/tcp`.
+    pub shown: String,
+    /// Why it cannot be had: `is held by another program`.
+    pub fault: Option<String>,
 }
 
 /// A host port of a component.

@@ -1,6 +1,6 @@
 //! Ports, forwarding, proxies.
 
-use super::needs::{NeededPort, PortHolder};
+use super::needs::{NeededPort, Needs, PortHolder, PublishedPort};
 use super::{Facts, Finding, codes};
 
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
@@ -21,9 +21,12 @@ pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
                 )),
         );
     }
-    if findings.is_empty() && !needs.ports.is_empty() {
-        let ports: Vec<String> = needs.ports.iter().map(|port| port.port.to_string()).collect();
-        let what = "the host ports that components need are free";
+    findings.extend(unpublishable(needs));
+    let published = needs.published.iter().map(|port| port.shown.clone());
+    let ports: Vec<String> =
+        needs.ports.iter().map(|port| port.port.to_string()).chain(published).collect();
+    if findings.is_empty() && !ports.is_empty() {
+        let what = "the host ports of the cluster are free";
         findings.push(Finding::new(codes::PORTS_FREE, what).seen(ports.join(", ")));
     }
     if host.kernel_features.ip_forward == Some(false) && !facts.rootless() {
@@ -32,6 +35,19 @@ pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(proxies(facts));
     findings
+}
+
+/// A finding for each port that the cluster file publishes and that cannot be had.
+pub fn unpublishable(needs: &Needs) -> Vec<Finding> {
+    let cluster = needs.cluster.as_deref().unwrap_or_default();
+    let finding = |port: &PublishedPort| {
+        let fault = port.fault.as_ref()?;
+        let what = format!("port {} that cluster {cluster} publishes {fault}", port.shown);
+        let show = "stop what holds it: `ss -lntup` shows it; `pipe list` shows other clusters";
+        let other = format!("or write another hostPort or address into clusters/{cluster}.yaml");
+        Some(Finding::new(codes::PORT_TAKEN, what).remedy(show).remedy(other))
+    };
+    needs.published.iter().filter_map(finding).collect()
 }
 
 /// The finding for a port that somebody else has.

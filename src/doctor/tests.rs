@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::*;
+use crate::world::certificate::Validity;
 use crate::world::facts::kernel::Emulated;
 use crate::world::facts::{
-    Clock, Disk, Distribution, Family, Feature, Folder, Kernel, Limits, Proxy, Rootless, ToolFact,
+    AuthorityFact, Clock, ConfigFacts, Disk, Distribution, Family, Feature, Folder, Kernel, Limits,
+    Proxy, Rootless, ToolFact,
 };
 use crate::world::host::{Cgroups, Host};
 use crate::world::tool::ToolOrigin;
@@ -78,6 +80,11 @@ fn good() -> Facts {
                 writable: true,
             },
             clock: Clock { now: "2026-11-21T09:12:00Z".parse().unwrap(), ..Clock::default() },
+            config: ConfigFacts {
+                file: PathBuf::from("/root/.config/pipe/config.yaml"),
+                exists: true,
+                ..ConfigFacts::default()
+            },
             tools: vec![tool("helm", "v4.3.1"), tool("kubectl", "v1.36.4")],
             ..HostFacts::default()
         },
@@ -208,6 +215,38 @@ fn scenarios() -> Vec<(&'static [&'static str], Facts)> {
             port(4222, PortHolder::Program(Some("nats-server (pid 812)".to_owned()))),
             port(8222, PortHolder::Cluster("ci".to_owned())),
         ];
+    });
+    add(&["port-taken"], &|f| {
+        let port = |shown: &str, fault: Option<&str>| PublishedPort {
+            shown: shown.to_owned(),
+            fault: fault.map(str::to_owned),
+        };
+        f.needs.published = vec![
+            port("127.0.0.1:8080/tcp", Some("is held by another program")),
+            port("127.0.0.1:8081/tcp", None),
+        ];
+    });
+    add(&["config-invalid"], &|f| {
+        let error = Error::new(Kind::Files, "files-invalid", "1 problem");
+        f.host.config.file = PathBuf::from("/root/.config/pipe/config.yaml");
+        f.host.config.fault = Some(error.because(
+            "/root/.config/pipe/config.yaml:3:14: company.pem cannot be read (not found)",
+        ));
+    });
+    add(&["authority-broken", "authority-expired"], &|f| {
+        let valid = |from: &str, to: &str| {
+            Ok(Validity { not_before: from.parse().unwrap(), not_after: to.parse().unwrap() })
+        };
+        f.host.config.exists = true;
+        f.host.config.authorities = vec![AuthorityFact {
+            file: PathBuf::from("/etc/ssl/company.pem"),
+            certificates: vec![
+                valid("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+                Err("it is no X.509 certificate".to_owned()),
+                valid("2020-01-01T00:00:00Z", "2025-01-01T00:00:00Z"),
+                valid("2027-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+            ],
+        }];
     });
     add(&["mount-missing"], &|f| {
         let path = PathBuf::from("/home/ada/my project");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::up::{Environment, Request};
-use super::{observe, prepare};
+use super::{observe, prepare, reserve};
 use crate::doctor::{
     self, EngineFacts, Facts, Leftovers, MissingMount, NeededPort, Needs, PortHolder, Report,
     room_of_images,
@@ -163,6 +163,10 @@ async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<
     if needs.make > 0 || request.options.replace {
         needs.image = Some(reference);
     }
+    if !spec.cluster.ports.is_empty() {
+        let taken: Vec<u16> = ports_of_others(subject.paths, name)?.into_keys().collect();
+        needs.published = reserve::published(&spec.cluster, &taken, reserved.as_ref());
+    }
     // Ports are given to a cluster once, and are its own from then on.
     if reserved.is_none() && cluster.host_ports == HostPorts::Default {
         needs.ports = needed_ports(subject.paths, spec)?;
@@ -177,12 +181,7 @@ async fn reference_of(world: &World, image: &ImageName) -> Result<String> {
 
 /// Ports of chosen components; those that another cluster has reserved are marked.
 fn needed_ports(paths: &Paths, spec: &Spec) -> Result<Vec<NeededPort>> {
-    let mut reserved = BTreeMap::new();
-    for other in paths.clusters()?.into_iter().filter(|other| *other != spec.cluster.name) {
-        for port in reservation::load(paths, &other)?.iter().flat_map(|held| held.host_ports()) {
-            reserved.insert(port, other.to_string());
-        }
-    }
+    let reserved = ports_of_others(paths, &spec.cluster.name)?;
     let components = spec.profile.components.iter();
     let ports = components.flat_map(|component| {
         component.definition.ports.iter().filter_map(|port| {
@@ -199,22 +198,26 @@ fn needed_ports(paths: &Paths, spec: &Spec) -> Result<Vec<NeededPort>> {
     Ok(ports.collect())
 }
 
+/// Host ports that other clusters have reserved, and which.
+fn ports_of_others(paths: &Paths, own: &ClusterName) -> Result<BTreeMap<u16, String>> {
+    let mut reserved = BTreeMap::new();
+    for other in paths.clusters()?.into_iter().filter(|other| other != own) {
+        for port in reservation::load(paths, &other)?.iter().flat_map(|held| held.host_ports()) {
+            reserved.insert(port, other.to_string());
+        }
+    }
+    Ok(reserved)
+}
+
 async fn facts(subject: &Subject<'_>, mut needs: Needs) -> Result<Facts> {
     let paths = subject.paths;
     let whole = subject.depth == Depth::Whole;
-    let (host, engine) = match subject.world {
-        Ok(world) => (world.host.clone(), Ok(engine_facts(world).await?)),
-        Err(error) => (Host::measure(), Err(error.clone())),
+    let measured = match subject.world {
+        Ok(world) => world.host.clone(),
+        Err(_) => Host::measure(),
     };
-    let mut disks = Vec::new();
-    // An engine on another machine keeps its store where we cannot look.
-    if let Ok(EngineFacts { info: EngineInfo { graph_root, .. }, .. }) = &engine
-        && graph_root.exists()
-    {
-        disks.push((room_of_images(), graph_root.clone()));
-    }
-    disks.push(("state".to_owned(), paths.state().to_owned()));
-    disks.push(("cache".to_owned(), paths.cache().to_owned()));
+    let disks = [("state", paths.state()), ("cache", paths.cache())];
+    let disks = disks.map(|(purpose, path)| (purpose.to_owned(), path.to_owned())).to_vec();
     let free = |port: &&NeededPort| port.holder == PortHolder::Free;
     let ask = Ask {
         disks,
@@ -223,7 +226,17 @@ async fn facts(subject: &Subject<'_>, mut needs: Needs) -> Result<Facts> {
         tools: whole,
         watches: whole,
     };
-    let host = facts::read(&host, subject.env, ask).await;
+    // Podman asks the packages of its helpers for their versions, which takes longer than all else.
+    let (engine, mut host) =
+        tokio::join!(engine_facts(subject), facts::read(&measured, subject.env, ask));
+    let engine = engine?;
+    // An engine on another machine keeps its store where we cannot look.
+    if let Ok(EngineFacts { info: EngineInfo { graph_root, .. }, .. }) = &engine
+        && graph_root.exists()
+    {
+        let store = facts::place::disks(&[(room_of_images(), graph_root.clone())]);
+        host.disks.splice(0..0, store);
+    }
     for fact in host.ports.iter().filter(|fact| fact.in_use) {
         let holder = fact.holder.as_ref().map(|h| format!("{} (pid {})", h.program, h.pid));
         let of_port =
@@ -239,9 +252,14 @@ async fn facts(subject: &Subject<'_>, mut needs: Needs) -> Result<Facts> {
     Ok(Facts { host, engine, leftovers, needs })
 }
 
-async fn engine_facts(world: &World) -> Result<EngineFacts> {
+/// What the engine says of itself, or why there is none.
+async fn engine_facts(subject: &Subject<'_>) -> Result<Result<EngineFacts, Error>> {
+    let world = match subject.world {
+        Ok(world) => world,
+        Err(error) => return Ok(Err(error.clone())),
+    };
     let info = world.engine.info().await?;
-    Ok(EngineFacts { info, socket: world.engine.socket().display().to_string() })
+    Ok(Ok(EngineFacts { info, socket: world.engine.socket().display().to_string() }))
 }
 
 /// What belongs to nothing any more. Clusters on which a command works now are left out.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::ranges;
-use crate::doctor::{self, NeededPort, PortHolder};
+use crate::doctor::{self, NeededPort, Needs, PortHolder, PublishedPort};
 use crate::plan::Reservation;
 use crate::plan::reserve::{BalancerAddress, NodeAddress};
 use crate::provider::kind;
-use crate::spec::{Cluster, HostPorts, NodeName, Spec, port};
+use crate::spec::{Cluster, ExtraPort, HostPorts, NodeName, Spec, port};
 use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
 use crate::state::reservation;
@@ -189,38 +189,45 @@ fn next_pod_cidr(pod_subnet: &str, taken: &BTreeSet<String>) -> Result<String> {
     )
 }
 
-/// Refuses ports of the cluster's file that somebody else has. `taken` are those of other clusters.
+/// Refuses ports of the cluster's file that somebody else has. The start of `up` looks at the same;
+/// this is what was taken since, and what a cluster that stands is to publish anew.
 fn check_extra(cluster: &Cluster, taken: &[u16], old: Option<&Reservation>) -> Result<()> {
-    let mut causes = Vec::new();
-    for port in &cluster.ports {
+    let needs = Needs {
+        cluster: Some(cluster.name.to_string()),
+        published: published(cluster, taken, old),
+        ..Needs::default()
+    };
+    doctor::refusal(&doctor::network::unpublishable(&needs)).map_or(Ok(()), Err)
+}
+
+/// Ports of the cluster's file, and why they cannot be had. `taken` are those of other clusters.
+pub(super) fn published(
+    cluster: &Cluster,
+    taken: &[u16],
+    old: Option<&Reservation>,
+) -> Vec<PublishedPort> {
+    let fault = |port: &ExtraPort| {
         let number = port.host_port;
         let own = old.and_then(|old| {
             let catalogue = old.ports.iter().find(|(_, held)| **held == number);
             let catalogue = catalogue.map(|(name, _)| name.clone());
             catalogue.or_else(|| (old.api_port == number).then(|| "the API server".to_owned()))
         });
-        let held = old.is_some_and(|old| old.extra_ports.contains(&number));
-        let holder = if let Some(own) = own {
-            format!("is {own}'s on this cluster")
+        if let Some(own) = own {
+            Some(format!("is {own}'s on this cluster"))
         } else if taken.contains(&number) {
-            "is held by another cluster of pipe".to_owned()
-        } else if held {
-            continue;
-        } else if let Some(fault) = host::port_fault(port.address, number, port.protocol) {
-            fault.to_owned()
+            Some("is held by another cluster of pipe".to_owned())
+        } else if old.is_some_and(|old| old.extra_ports.contains(&number)) {
+            None
         } else {
-            continue;
-        };
-        causes.push(format!("{}:{number}/{} {holder}", port.address, port.protocol.as_str()));
-    }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    let what = format!("ports that cluster {} publishes are taken", cluster.name);
-    let error = causes.into_iter().fold(Error::host("port-taken", what), Error::because);
-    Err(error
-        .hint("stop what holds them: `ss -lntup` shows it; `pipe list` shows other clusters")
-        .hint(format!("or write another hostPort or address into clusters/{}.yaml", cluster.name)))
+            host::port_fault(port.address, number, port.protocol).map(str::to_owned)
+        }
+    };
+    let shown = |port: &ExtraPort| {
+        format!("{}:{}/{}", port.address, port.host_port, port.protocol.as_str())
+    };
+    let ports = cluster.ports.iter();
+    ports.map(|port| PublishedPort { shown: shown(port), fault: fault(port) }).collect()
 }
 
 /// Host ports by catalogue entry; what is given away is added to `taken`.
@@ -272,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::spec::source::Sources;
-    use crate::spec::{Arch, ExtraPort, Protocol, load};
+    use crate::spec::{Arch, Protocol, load};
 
     #[test]
     fn ports_of_the_file_that_somebody_has_are_named_at_once() {
@@ -290,12 +297,13 @@ mod tests {
         cluster.ports =
             vec![port("127.0.0.1", number), port("203.0.113.7", 8080), port("127.0.0.1", 40001)];
         let error = check_extra(&cluster, &[40001], None).unwrap_err();
-        assert_eq!((error.kind, error.code), (crate::Kind::Host, "port-taken"));
+        assert_eq!((error.kind, error.code), (crate::Kind::Host, "host-unable"));
         let lines = error.causes.join("\n").replace(&number.to_string(), "NUMBER");
+        assert_eq!(error.hints.len(), 2, "each once: {:?}", error.hints);
         insta::assert_snapshot!(lines, @r#"
-        127.0.0.1:NUMBER/tcp is held by another program
-        203.0.113.7:8080/tcp is at an address that this host has not
-        127.0.0.1:40001/tcp is held by another cluster of pipe
+        port 127.0.0.1:NUMBER/tcp that cluster dev publishes is held by another program [port-taken]
+        port 203.0.113.7:8080/tcp that cluster dev publishes is at an address that this host has not [port-taken]
+        port 127.0.0.1:40001/tcp that cluster dev publishes is held by another cluster of pipe [port-taken]
         "#);
 
         // What this cluster holds already is no clash: its own containers listen there.
@@ -305,7 +313,8 @@ mod tests {
         check_extra(&cluster, &[], Some(&old)).unwrap();
         old.api_port = number;
         let error = check_extra(&cluster, &[], Some(&old)).unwrap_err();
-        assert!(error.causes[0].contains("is the API server's on this cluster"), "{error:?}");
+        assert_eq!(error.code, "port-taken");
+        assert!(error.what.contains("is the API server's on this cluster"), "{error:?}");
     }
 
     #[test]

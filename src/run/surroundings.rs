@@ -32,8 +32,9 @@ fn merge(environment: Option<Proxies>, config: Config) -> Surroundings {
         (None, ProxyWish::None) => Proxy::None,
         (None, ProxyWish::Unsaid) => Proxy::Unsaid,
     };
-    let authorities = config.authorities.into_iter().map(|(_, pem)| pem).collect();
-    Surroundings { proxy, authorities, mirrors: config.mirrors, ..Surroundings::default() }
+    let (authority_files, authorities) = config.authorities.into_iter().unzip();
+    let mirrors = config.mirrors;
+    Surroundings { proxy, authorities, authority_files, mirrors, ..Surroundings::default() }
 }
 
 /// What nodes are to be told, and what the user should know about it.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::env::Env;
 use super::host::Host;
 
+pub mod config;
 pub mod kernel;
 pub mod limits;
 pub mod place;
@@ -19,6 +20,7 @@ pub mod rootless;
 pub mod system;
 pub mod tools;
 
+pub use config::{AuthorityFact, ConfigFacts};
 pub use kernel::{Feature, Kernel};
 pub use limits::Limits;
 pub use place::{Disk, Folder};
@@ -55,6 +57,8 @@ pub struct HostFacts {
     pub clock: Clock,
     /// Proxy variables.
     pub proxies: Vec<Proxy>,
+    /// The user's `config.yaml`.
+    pub config: ConfigFacts,
     /// Programs; empty unless asked for.
     pub tools: Vec<ToolFact>,
 }
@@ -98,6 +102,7 @@ pub async fn read(host: &Host, env: &Env, ask: Ask) -> HostFacts {
         security: system::security(root, &host.kernel),
         clock: system::clock(root),
         proxies: system::proxies(env),
+        config: config::read(env),
         tools,
     }
 }

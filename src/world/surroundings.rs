@@ -22,6 +22,10 @@ pub struct Surroundings {
     pub mirrors: BTreeMap<String, Vec<MirrorUrl>>,
     /// The user's file, there or not.
     pub file: PathBuf,
+    /// The files that the certificates are from, in the same order.
+    pub authority_files: Vec<PathBuf>,
+    /// Why nothing of it is known, where the file or a variable is wrong.
+    pub fault: Option<Error>,
 }
 
 /// What is known of proxies.

@@ -113,3 +113,66 @@ async fn an_up_that_cannot_be_done_is_refused_at_once() {
     assert!(changing.is_empty(), "{changing:?}");
     assert!(env.state_files().is_empty(), "{:?}", env.state_files());
 }
+
+/// Ports that the cluster file itself publishes are in the one list, of `doctor` and of `up`.
+#[tokio::test(flavor = "multi_thread")]
+async fn published_ports_are_among_all_that_stands_in_the_way() {
+    let (env, server, _socket) = served();
+    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let number = held.local_addr().expect("an address").port();
+    env.write(
+        "clusters/own.yaml",
+        &format!(
+            "apiVersion: pipe.dev/v1alpha1\nkind: Cluster\nname: own\nprovider: kind\n\
+             profile: none\nhostPorts: auto\n\
+             ports: [{{hostPort: {number}, nodePort: 30080}}]\nnodes: [{{name: core, controlPlane: true}}]\n"
+        ),
+    );
+    let profile = "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: none\ncomponents: []\n";
+    env.write("profiles/none.yaml", profile);
+    let text = env.pipe(["doctor", "--cluster", "own", "--json"]).code(4).stdout().to_owned();
+    let report: Value = serde_json::from_str(&text).expect("one JSON document");
+    let what = finding(&report, "port-taken")["what"].as_str().expect("text").to_owned();
+    assert_eq!(
+        what,
+        format!(
+            "port 127.0.0.1:{number}/tcp that cluster own publishes is held by another program"
+        )
+    );
+    let stderr = env.pipe(["up", "own"]).code(4).stderr().to_owned();
+    assert!(stderr.contains(&what) && stderr.contains("[no-network-dns]"), "{stderr}");
+    let made = |r: &Request| r.method == "POST" || r.method == "DELETE";
+    assert!(!server.requests().iter().any(made), "something was made");
+}
+
+/// What is wrong with `config.yaml` is a finding, not the end of the examination.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_that_cannot_be_used_is_a_finding() {
+    let (env, _server, _socket) = served();
+    let config = |authorities: &str| {
+        let text =
+            format!("apiVersion: pipe.dev/v1alpha1\nkind: Config\nauthorities: [{authorities}]\n");
+        env.write("../home/.config/pipe/config.yaml", &text);
+        let output = env.pipe(["doctor", "--json"]).code(4);
+        serde_json::from_str::<Value>(output.stdout()).expect("one JSON document")
+    };
+    env.write("../home/.config/pipe/text.pem", "hello\n");
+    let report = config("none.pem, text.pem");
+    let invalid = finding(&report, "config-invalid");
+    let seen = invalid["seen"].as_str().expect("text");
+    assert!(seen.contains("none.pem cannot be read"), "{invalid}");
+    assert!(seen.contains("text.pem holds no certificate"), "{invalid}");
+    finding(&report, "no-network-dns");
+
+    let mut params = rcgen::CertificateParams::new(vec!["ca".to_owned()]).expect("parameters");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let old = params.self_signed(&key).expect("a certificate").pem();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    env.write("../home/.config/pipe/old.pem", &format!("{old}{broken}"));
+    let report = config("old.pem");
+    let expired = finding(&report, "authority-expired");
+    assert_eq!(expired["seen"], "valid until 2021-01-01T00:00:00Z", "{expired}");
+    assert_eq!(finding(&report, "authority-broken")["seen"], "it is no X.509 certificate");
+}

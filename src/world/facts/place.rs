@@ -43,7 +43,7 @@ fn existing(path: &Path) -> &Path {
 }
 
 /// Room at each place; places that are not on this machine are left out.
-pub(super) fn disks(places: &[(String, PathBuf)]) -> Vec<Disk> {
+pub fn disks(places: &[(String, PathBuf)]) -> Vec<Disk> {
     let disk = |(purpose, path): &(String, PathBuf)| {
         let folder = existing(path);
         let room = statvfs(folder).ok()?;
