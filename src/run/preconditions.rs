@@ -1,9 +1,12 @@
 //! What would go wrong with a plan although the host could carry it out: a container that is not
-//! ours has a node's name, or an image is for another architecture. Asked before anything is made.
+//! ours has a node's name, an image is for another architecture, the user's kubeconfig cannot be
+//! written. Asked before anything is made.
 
+use super::up::Environment;
 use crate::plan::{Action, Plan};
 use crate::provider::labels;
 use crate::spec::ClusterName;
+use crate::state::kubeconfig;
 use crate::world::World;
 use crate::{Error, Result};
 
@@ -43,6 +46,21 @@ pub(super) async fn check(world: &World, cluster: &ClusterName, plan: &Plan) -> 
         }
     }
     Ok(())
+}
+
+/// A cluster that nobody can be led to is not made: its entries are tried on the user's kubeconfig
+/// before minutes are spent on it.
+///
+/// # Errors
+/// The file cannot be replaced, or is not a kubeconfig.
+pub(super) fn check_kubeconfig(environment: &Environment<'_>, plan: &Plan) -> Result<()> {
+    let new = plan.steps.iter().any(|s| matches!(s.action, Action::InitControlPlane { .. }));
+    if !new {
+        return Ok(());
+    }
+    let chosen = environment.kubeconfig.file.as_deref();
+    let variable = |name: &str| environment.env.get(name).map(str::to_owned);
+    kubeconfig::require_mergeable(&kubeconfig::user_file(chosen, variable)?)
 }
 
 /// Making the node would first remove what stands under its name: that may only be our own.

@@ -167,6 +167,7 @@ async fn up_in(
             remember_profile(environment, &prepared)?;
             break;
         }
+        preconditions::check_kubeconfig(environment, &plan)?;
         preconditions::check(world, &prepared.spec.cluster.name, &plan).await?;
         let (done, reports) = run(environment, world, &prepared, observed, &plan).await?;
         steps.extend(done);

@@ -5,14 +5,11 @@
 //!                                   merged.json: where it went ─ unmerge() ─▶ entries out again
 //! ```
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{self, PRIVATE};
+use super::file;
 use super::lock::SharedLock;
 use super::paths::{ClusterFolder, Paths};
 use crate::spec::ClusterName;
@@ -20,9 +17,11 @@ use crate::{Error, Result};
 
 mod document;
 mod guard;
+mod place;
 
 use document::Document;
 use guard::Guard;
+use place::{make_folder, read, replace, require_regular};
 
 /// Version of `merged.json`.
 const SCHEMA: u32 = 1;
@@ -78,6 +77,15 @@ pub fn user_file(explicit: Option<&Path>, env: impl Fn(&str) -> Option<String>) 
             .hint("set HOME, or pass --kubeconfig FILE")
     })?;
     std::path::absolute(&path).map_err(|e| unusable(&path).because(e))
+}
+
+/// Whether [`merge`] into `path` would succeed, asked before a cluster is made for it. Writes nothing.
+///
+/// # Errors
+/// `kubeconfig-unwritable` or `kubeconfig-invalid`, as [`merge`] would say.
+pub fn require_mergeable(path: &Path) -> Result<()> {
+    place::require_replaceable(path)?;
+    parse(path, &read(path)?).map(drop)
 }
 
 /// Puts the entries of the cluster's own kubeconfig into the user's `path`, replacing those of the
@@ -213,65 +221,8 @@ fn remember(paths: &Paths, cluster: &ClusterName, path: &Path) -> Result<()> {
     file::write_json(&paths.cluster(cluster).merged(), &own)
 }
 
-fn make_folder(path: &Path) -> Result<()> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    file::try_make_folder(folder).map_err(|e| unusable(path).because(e))
-}
-
-/// Refuses what is there and cannot be replaced: a folder, a pipe, `/dev/null`.
-fn require_regular(path: &Path) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => {
-            Err(unusable(path).because("it is not a regular file"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn read(path: &Path) -> Result<String> {
-    require_regular(path)?;
-    match fs::read_to_string(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        other => other.map_err(|e| unusable(path).because(e)),
-    }
-}
-
 fn parse<'a>(path: &Path, text: &'a str) -> Result<Document<'a>> {
     Document::parse(text).map_err(|fault| invalid(path).because(fault))
-}
-
-/// Replaces the file behind `path`, keeping a link, the mode and the owner as they are.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let failed = |e: io::Error| unusable(path).because(e);
-    let target = behind_link(path);
-    let old = match fs::metadata(&target) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        other => Some(other.map_err(failed)?),
-    };
-    // Renaming over it would work, but somebody made it read-only on purpose.
-    if old.as_ref().is_some_and(|old| old.permissions().readonly()) {
-        return Err(unusable(path).because("the file is read-only").hint(format!(
-            "run `chmod u+w {}`, or choose another file with --kubeconfig",
-            path.display()
-        )));
-    }
-    let mode = old.as_ref().map_or(PRIVATE, |old| old.permissions().mode() & 0o7777);
-    file::replace(&target, text.as_bytes(), mode).map_err(failed)?;
-    match old {
-        // With sudo, the file would otherwise belong to root from now on.
-        Some(old) if fs::metadata(&target).is_ok_and(|new| new.uid() != old.uid()) => {
-            std::os::unix::fs::chown(&target, Some(old.uid()), Some(old.gid())).map_err(failed)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The file that `path` stands for, also where its link points to nothing yet.
-fn behind_link(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| match fs::read_link(path) {
-        Ok(target) => path.parent().unwrap_or(Path::new("/")).join(target),
-        Err(_) => path.to_owned(),
-    })
 }
 
 fn unusable(path: &Path) -> Error {

@@ -29,6 +29,7 @@ mod lying_s3;
 mod recorded;
 mod scripted;
 mod scripted_kube;
+mod skip;
 mod spec;
 mod surroundings;
 mod tool_download;

@@ -1,3 +1,6 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -325,6 +328,51 @@ async fn links_modes_and_read_only_files_are_respected() {
     fixture.unmerge(&dev).await.unwrap();
     assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(fs::read_to_string(&real).unwrap().contains("x-mine: 1"));
+}
+
+/// What the check before a cluster is made says, the merge says too, and the check leaves no trace.
+#[tokio::test]
+async fn what_cannot_be_merged_is_known_before() {
+    let fixture = Fixture::new().await;
+    let dev = fixture.cluster("dev");
+    let config = fixture.config();
+    let folder = config.parent().unwrap().to_owned();
+    require_mergeable(&config).unwrap();
+    assert!(!folder.exists(), "asking makes nothing");
+    type Spoil = fn(&Path);
+    let spoiled: [(&str, Spoil); 6] = [
+        ("kubeconfig-unwritable", |config| {
+            fs::write(config, "").unwrap();
+            fs::set_permissions(config, fs::Permissions::from_mode(0o444)).unwrap();
+        }),
+        ("kubeconfig-unwritable", |config| fs::create_dir(config).unwrap()),
+        ("kubeconfig-unwritable", |config| {
+            std::os::unix::fs::symlink("/dev/null", config).unwrap();
+        }),
+        ("kubeconfig-unwritable", |config| {
+            std::os::unix::fs::symlink("no/such/folder/config", config).unwrap();
+        }),
+        ("kubeconfig-unwritable", |config| {
+            let folder = config.parent().unwrap();
+            fs::remove_dir(folder).unwrap();
+            fs::write(folder, "a file").unwrap();
+        }),
+        ("kubeconfig-invalid", |config| fs::write(config, "clusters: 7").unwrap()),
+    ];
+    for (code, spoil) in spoiled {
+        fs::create_dir_all(&folder).unwrap();
+        spoil(&config);
+        let before = file::size(fixture.home.path());
+        let error = require_mergeable(&config).unwrap_err();
+        assert_eq!((error.code, error.kind.exit_code()), (code, 4), "{error}");
+        assert!(!error.hints.is_empty() && error.what.contains("config"), "{error}");
+        assert_eq!(file::size(fixture.home.path()), before);
+        assert_eq!(fixture.merge(&dev, true).await.unwrap_err().code, code);
+        file::remove(&folder).unwrap();
+    }
+    require_mergeable(&config).unwrap();
+    fixture.merge(&dev, true).await.unwrap();
+    require_mergeable(&config).unwrap();
 }
 
 #[tokio::test]

@@ -6,9 +6,14 @@ use super::case::hold;
 use super::engine::{INFO, asks_for_image, image, scene};
 use crate::env::TestEnv;
 use crate::scripted::Reply;
+use crate::skip::{has_cgroup_v2, skipped};
 
 /// A node image that every host's control groups can boot.
 const NODE: &str = "docker.io/kindest/node:v1.34.0";
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
 
 /// The user's files are wrong; nothing else was looked at.
 #[test]
@@ -23,8 +28,8 @@ fn no_podman() {
     let env = TestEnv::new();
     env.write("clusters/one.yaml", super::ONE);
     env.write("profiles/none.yaml", super::NONE);
-    // A machine with a system-wide Podman service has an engine.
-    if std::os::unix::net::UnixStream::connect("/run/podman/podman.sock").is_ok() {
+    let has = std::os::unix::net::UnixStream::connect("/run/podman/podman.sock").is_ok();
+    if skipped("troubles::host::no_podman", has, "this machine serves Podman for everybody") {
         return;
     }
     hold("no-podman", &env.pipe(["up", "one", "--node-image", NODE, "--json"]).result(), &[]);
@@ -48,7 +53,7 @@ fn engine_is_gone() {
 #[test]
 fn engine_of_somebody_else() {
     use std::os::unix::fs::PermissionsExt as _;
-    if !rustix::process::geteuid().is_root() {
+    if skipped("troubles::host::engine_of_somebody_else", !is_root(), "needs root") {
         return;
     }
     let mut env = TestEnv::new();
@@ -99,7 +104,7 @@ fn rootless_without_delegation() {
             .then(|| Reply::new(200, INFO.replace("\"rootless\":false", "\"rootless\":true")))
             .or_else(|| asks_for_image(request).then(|| image("amd64")))
     });
-    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    if skipped("troubles::host::rootless_without_delegation", has_cgroup_v2(), "has cgroup v2") {
         return;
     }
     let mut result = scene.env.pipe(["up", "one", "--node-image", NODE, "--json"]).result();
@@ -115,10 +120,39 @@ fn rootless_without_delegation() {
     hold("rootless-cgroup-v1", &result, &[]);
 }
 
+/// Known before the network, the first thing that `up` makes, is asked for.
+#[test]
+fn the_kubeconfig_is_read_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = scene(|request| {
+        if request.method == "POST" {
+            panic!("{request:?}");
+        }
+        asks_for_image(request).then(|| image("amd64"))
+    });
+    let config = scene.env.path("home/.kube/config");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    std::fs::write(&config, "apiVersion: v1\nkind: Config\n").unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o444)).unwrap();
+    let up = ["up", "one", "--node-image", NODE, "--json"];
+    hold("kubeconfig-unwritable", &scene.env.pipe(up).result(), &[("[root]/home", "~")]);
+    for place in ["clusters", "clusters/one.yaml/config", "/dev/null"] {
+        let [up, one, image, node, json] = up;
+        let chosen = [up, one, image, node, json, "--kubeconfig", place];
+        let result = scene.env.pipe(chosen).result();
+        assert_eq!(result["error"]["code"], "kubeconfig-unwritable", "{result:#}");
+        assert_eq!(result["exit_code"], 4, "{result:#}");
+    }
+    assert!(!scene.env.path("state/pipe/clusters/one").exists(), "nothing is reserved");
+}
+
 #[test]
 fn a_port_is_taken() {
     let scene = scene(|request| asks_for_image(request).then(|| image("amd64")));
-    let Ok(_held) = TcpListener::bind("127.0.0.1:4222") else { return };
+    let held = TcpListener::bind("127.0.0.1:4222");
+    if skipped("troubles::host::a_port_is_taken", held.is_err(), "somebody else has port 4222") {
+        return;
+    }
     scene
         .env
         .write("clusters/one.yaml", &super::ONE.replace("hostPorts: auto", "hostPorts: default"));
@@ -132,7 +166,7 @@ fn a_port_is_taken() {
 /// In a network namespace of its own, with a route as a VPN makes it.
 #[test]
 fn a_vpn_has_the_range() {
-    if !rustix::process::geteuid().is_root() {
+    if skipped("troubles::host::a_vpn_has_the_range", !is_root(), "needs root") {
         return;
     }
     let scene = scene(|request| asks_for_image(request).then(|| image("amd64")));
@@ -163,7 +197,7 @@ fn the_disk_is_full() {
 
 #[test]
 fn the_node_image_needs_cgroup_v2() {
-    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    if skipped("troubles::host::the_node_image_needs_cgroup_v2", has_cgroup_v2(), "has cgroup v2") {
         return;
     }
     let scene = scene(|request| asks_for_image(request).then(|| image("amd64")));
