@@ -47,6 +47,7 @@ mod pull_fault;
 mod ranges;
 mod removal;
 pub mod reserve;
+mod room;
 pub mod settings;
 pub mod smoke;
 pub mod status;

@@ -24,7 +24,7 @@ struct Sign {
 const INOTIFY: &str = "sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288 \
                        (in /etc/sysctl.d to keep it)";
 const INOTIFY_CAUSE: &str = "this host has no inotify instances or watches left for the node";
-const DISK: &str =
+pub(super) const DISK: &str =
     "free some: podman system df shows what is in it; pipe list shows other clusters";
 const CGROUPS: &str = "pipe doctor shows what is delegated and how to change it";
 

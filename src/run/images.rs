@@ -1,7 +1,7 @@
 //! Deeds on images: into the engine's store, and from there into nodes.
 
 use super::context::Context;
-use super::pull_fault::unavailable;
+use super::pull_fault::explained;
 use crate::plan::observed::Kept;
 use crate::report::Event;
 use crate::spec::ImageName;
@@ -32,15 +32,14 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
         pulled = fetch(&context.world.engine, &context.world.env, image, progress) => pulled,
         () = context.stop.cancelled() => return Err(Error::interrupted()),
     };
-    pulled.map_err(|error| {
-        let error = unavailable(image, &error);
-        let built = context.world.built.find(image.tagged());
-        match built.and_then(BuiltImage::stand_in) {
-            Some(what) => error.because(format!("{what}, is there, but this profile refuses it")).hint(
-                "to try things out, use a profile that has images: {standIns: allow}, as quickstart has",
-            ),
-            None => error,
-        }
+    let Err(error) = pulled else { return Ok(()) };
+    let error = explained(&context.world.engine, image, &error).await;
+    let built = context.world.built.find(image.tagged());
+    Err(match built.and_then(BuiltImage::stand_in) {
+        Some(what) => error.because(format!("{what}, is there, but this profile refuses it")).hint(
+            "to try things out, use a profile that has images: {standIns: allow}, as quickstart has",
+        ),
+        None => error,
     })
 }
 

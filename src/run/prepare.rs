@@ -176,7 +176,8 @@ async fn skip_unavailable(
                         () = environment.cancel.cancelled() => return Err(Error::interrupted()),
                     };
                     if let Err(error) = pulled {
-                        missing = Some(pull_fault::unavailable(image, &error).to_string());
+                        let error = pull_fault::explained(&world.engine, image, &error).await;
+                        missing = Some(error.to_string());
                     }
                 }
             }

@@ -1,8 +1,13 @@
 //! Why an image could not be pulled, from what the engine says: registries answer with a handful of
 //! words, and each has a remedy of its own.
 
+use super::room;
 use crate::spec::ImageName;
+use crate::world::engine::{Engine, SILENT};
 use crate::{Error, Kind};
+
+/// The engine has no room for it.
+const NO_SPACE: &str = "pull-no-space";
 
 /// Where a machine has no registry at all.
 const FACTORY: &str = "without a registry, build it from packages, in a clone of pipe: scripts/images/factory ensure --images build";
@@ -49,12 +54,32 @@ const REASONS: &[Reason] = &[
         ],
     },
     Reason {
-        code: "pull-no-space",
+        code: NO_SPACE,
         kind: Kind::Host,
         words: &["no space left on device", "disk quota exceeded"],
-        cause: "the disk of the engine's store is full",
+        cause: "a disk of the engine is full",
         remedies: &[
             "free some: podman system df shows what is in it, podman image prune removes what nobody uses",
+        ],
+    },
+    Reason {
+        code: "pull-broken",
+        kind: Kind::Host,
+        words: &["unexpected eof", "happened during read"],
+        cause: "the connection to the registry broke off in the middle of the image",
+        remedies: &[
+            "run the command again; nothing of the half is kept",
+            "if it breaks off again, a proxy or a mirror on the way may limit size or time",
+        ],
+    },
+    Reason {
+        code: "pull-silent",
+        kind: Kind::TimedOut,
+        words: &[SILENT],
+        cause: "something takes connections for the registry, and never answers",
+        remedies: &[
+            "check the network and, behind a proxy, HTTPS_PROXY of the engine's service",
+            FACTORY,
         ],
     },
     Reason {
@@ -105,9 +130,18 @@ const REASONS: &[Reason] = &[
     },
 ];
 
+/// As [`unavailable`], and where a disk is full, which one.
+pub(super) async fn explained(engine: &Engine, image: &ImageName, error: &Error) -> Error {
+    let error = unavailable(image, error);
+    if error.code != NO_SPACE {
+        return error;
+    }
+    room::full(engine).await.into_iter().fold(error, Error::because)
+}
+
 /// The error of an image that cannot be had: the reason where its words are known, what the engine
 /// said, and the ways out.
-pub(super) fn unavailable(image: &ImageName, error: &Error) -> Error {
+fn unavailable(image: &ImageName, error: &Error) -> Error {
     let what = format!("image {image} cannot be had");
     let said = error.to_string().to_lowercase();
     let fits = |reason: &&Reason| reason.words.iter().any(|word| said.contains(word));
@@ -150,6 +184,8 @@ mod tests {
             ("manifest unknown: manifest unknown", "pull-not-found"),
             ("dial tcp: lookup r.example.com: no such host", "pull-no-network"),
             ("dial tcp 10.0.0.1:443: connect: connection refused", "pull-no-network"),
+            ("storing blob to file: happened during read: unexpected EOF", "pull-broken"),
+            ("the engine said nothing for 100s: the registry does not answer", "pull-silent"),
             ("something new", "image-unavailable"),
         ] {
             assert_eq!(code(said), expected, "{said}");

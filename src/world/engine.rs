@@ -35,7 +35,7 @@ pub use files::FileToPut;
 pub use image::{ImageInfo, ImageLine};
 pub use libpod::Libpod;
 pub use network::{Network, NetworkSpec};
-pub use pull::{Pull, PullProgress};
+pub use pull::{Pull, PullProgress, SILENT};
 pub use volume::Volume;
 
 use libpod::{CHANGE_TIMEOUT, retry};
@@ -71,6 +71,8 @@ pub struct EngineInfo {
     pub arch: String,
     /// Folder that holds images, containers and volumes.
     pub graph_root: PathBuf,
+    /// Folder that layers pass through on their way there; empty before Podman 4.3.
+    pub copy_tmp: PathBuf,
     /// `netavark` or `cni`; empty before Podman 4.
     pub network_backend: String,
     /// Whether it has a server for the names of containers; `None` before Podman 4.6, which does not
@@ -112,6 +114,7 @@ impl Engine {
             arch: info.host.arch,
             file_system: info.store.file_system(),
             graph_root: info.store.graph_root,
+            copy_tmp: info.store.image_copy_tmp_dir,
             network_backend: info.host.network_backend,
             dns: info
                 .host
@@ -175,6 +178,8 @@ struct InfoStore {
     #[serde(default)]
     graph_driver_name: String,
     graph_root: PathBuf,
+    #[serde(default)]
+    image_copy_tmp_dir: PathBuf,
     /// Differs with the driver; nothing may fail for what is in it.
     #[serde(default)]
     graph_status: Value,

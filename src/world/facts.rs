@@ -23,7 +23,7 @@ pub mod tools;
 pub use config::{AuthorityFact, ConfigFacts};
 pub use kernel::{Feature, Kernel};
 pub use limits::Limits;
-pub use place::{Disk, Folder};
+pub use place::{Disk, Folder, disks};
 pub use ports::{Holder, PortFact};
 pub use rootless::Rootless;
 pub use system::{Clock, Distribution, Family, Proxy, Security};

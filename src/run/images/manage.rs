@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{self, Chosen};
 use super::transfer::{Cargo, transfer};
-use super::{fetch, node_store, unavailable};
+use super::{explained, fetch, node_store};
 use crate::plan::observed::Kept;
 use crate::provider::{kind, labels};
 use crate::report::Events;
@@ -99,7 +99,9 @@ pub async fn add(
                     pulled = fetch(&world.engine, &world.env, image, |_| {}) => pulled,
                     () = cancel.cancelled() => return Err(Error::interrupted()),
                 };
-                pulled.map_err(|error| unavailable(image, &error))?;
+                if let Err(error) = pulled {
+                    return Err(explained(&world.engine, image, &error).await);
+                }
                 let found = world.engine.image(image.tagged()).await?;
                 found.ok_or_else(|| Error::bug(format!("{image} was pulled and is not there")))?
             }

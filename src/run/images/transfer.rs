@@ -14,6 +14,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use super::node_store::{self, ctr};
 use crate::plan::observed::Kept;
 use crate::provider::labels;
+use crate::run::room;
 use crate::world::archive::{self, Sink};
 use crate::world::engine::{Engine, Stdin};
 use crate::{Error, Result};
@@ -106,9 +107,17 @@ async fn import(engine: &Engine, host: &str, archive: Receiver<io::Result<Bytes>
     });
     let import = ctr(["images", "import", "--snapshotter=overlayfs", "-"]);
     let import = import.within(IMPORT).stdin(Stdin::Stream(archive.boxed()));
-    engine.exec(host, import).await?.checked().map(drop).map_err(|error| {
-        Error::failed("image-import", format!("node {host} cannot take the image")).because(error)
-    })
+    let Err(error) = engine.exec(host, import).await?.checked() else { return Ok(()) };
+    let what = format!("node {host} cannot take the image");
+    if !room::is_full(&error) {
+        return Err(Error::failed("image-import", what).because(error));
+    }
+    let full = Error::host("image-no-space", what)
+        .because("a disk of the node is full")
+        .because(error)
+        .hint(crate::run::diagnosis::DISK);
+    let disks = room::full_in(engine, host).await.into_iter().chain(room::full(engine).await);
+    Err(disks.fold(full, Error::because))
 }
 
 /// Notes in a node's containerd that nodes made later shall have the image too.

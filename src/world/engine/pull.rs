@@ -13,8 +13,16 @@ use super::error::{EngineError, EngineResult, Fault};
 use super::image::sum;
 use crate::world::registry_login::Login;
 
-/// Longest silence of a pull: Podman reports while bytes flow.
+/// Longest silence before the first word of a pull: Podman gives up on a registry that takes the
+/// connection and then says nothing after about 80 s, but only where TLS does; and it waits that
+/// long for one that has no more for now (429).
+const FIRST_WORD: Duration = Duration::from_secs(100);
+
+/// Longest silence of a pull that has begun: Podman reports while bytes flow, not while it unpacks.
 const PULL_SILENCE: Duration = Duration::from_secs(180);
+
+/// What it means when the engine says nothing; known to those who look for the cause.
+pub const SILENT: &str = "the registry does not answer";
 
 /// Longest text that is kept while its line has not ended.
 const LINE_MAX: usize = 4 << 20;
@@ -71,20 +79,25 @@ impl Engine {
     ) -> EngineResult<()> {
         let action = format!("pull image {}", pull.name);
         let header = pull.login.map(|login| ("X-Registry-Auth", login.header()));
-        let mut answer = if pull.plain {
-            let query = [("reference", pull.name), ("tlsVerify", "false")];
-            self.libpod.post_stream(&action, "images/pull", &query, header).await?
-        } else {
-            let query = [("fromImage", pull.name)];
-            self.libpod.post_stream(&action, COMPAT, &query, header).await?
+        let plain = [("reference", pull.name), ("tlsVerify", "false")];
+        let query = [("fromImage", pull.name)];
+        let answer = async {
+            match pull.plain {
+                true => self.libpod.post_stream(&action, "images/pull", &plain, header).await,
+                false => self.libpod.post_stream(&action, COMPAT, &query, header).await,
+            }
         };
-        let silent = |_| {
-            let message = format!("the engine said nothing for {PULL_SILENCE:?}");
+        let silent = |longest: Duration| {
+            let message = format!("the engine said nothing for {longest:?}: {SILENT}");
             EngineError::new(Fault::TimedOut, &action, message)
         };
+        let mut longest = FIRST_WORD;
+        let answer = tokio::time::timeout(longest, answer).await;
+        let mut answer = answer.map_err(|_| silent(longest))??;
         let (mut layers, mut pending) = (Layers::default(), Vec::new());
         loop {
-            let chunk = tokio::time::timeout(PULL_SILENCE, answer.chunk()).await.map_err(silent)?;
+            let chunk = tokio::time::timeout(longest, answer.chunk()).await;
+            let chunk = chunk.map_err(|_| silent(longest))?;
             let chunk = chunk.map_err(|error| EngineError::from_http(&action, &error))?;
             let ended = chunk.is_none();
             pending.extend_from_slice(&chunk.unwrap_or_default());
@@ -106,7 +119,12 @@ impl Engine {
                 if !line.error.is_empty() {
                     return Err(EngineError::new(Fault::Stream, &action, line.error));
                 }
-                on_progress(&layers.update(line));
+                let progress = layers.update(line);
+                // "Trying to pull" comes before the registry is asked.
+                if !progress.status.starts_with("Trying") {
+                    longest = PULL_SILENCE;
+                }
+                on_progress(&progress);
             }
             if ended {
                 return Ok(());
