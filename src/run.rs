@@ -39,6 +39,7 @@ mod nodes;
 pub mod observe;
 mod perform;
 mod platform;
+mod pod_fault;
 pub mod power;
 mod preconditions;
 pub mod prepare;

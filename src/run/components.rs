@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::pod_fault;
 use super::wait::Seen;
 use crate::plan::components::chart_values;
 use crate::spec::{Component, Gate, GateCondition};
@@ -71,7 +72,8 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
             }
             let selector = selector(component.name.as_str());
             let why = kube.explain(&component.namespace, &selector).await;
-            return Err(error.because(why));
+            let (cluster, name) = (context.cluster.as_str(), component.name.as_str());
+            return Err(pod_fault::explained(error, &why, cluster, name));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use futures::{AsyncBufReadExt as _, Stream, TryStreamExt as _};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 
@@ -18,6 +18,8 @@ pub struct LogSource {
     pub uid: String,
     /// The container.
     pub container: String,
+    /// It ended with a failure; another run of it may have begun.
+    pub ended: bool,
 }
 
 /// Which part of a log.
@@ -81,6 +83,32 @@ impl Kube {
     }
 }
 
+impl Kube {
+    /// What a container that ended said last: its run before this one, where there was one.
+    pub(super) async fn log_of_ended(
+        &self,
+        namespace: &str,
+        source: &LogSource,
+        lines: u32,
+    ) -> Result<String> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let mut parameters = LogParams {
+            container: Some(source.container.clone()),
+            tail_lines: Some(i64::from(lines)),
+            previous: true,
+            ..LogParams::default()
+        };
+        let what = format!("read the log of {namespace}/{}", source.pod);
+        match self.call(&what, api.logs(&source.pod, &parameters)).await {
+            Ok(said) if !said.trim().is_empty() => Ok(said),
+            _ => {
+                parameters.previous = false;
+                self.call(&what, api.logs(&source.pod, &parameters)).await
+            }
+        }
+    }
+}
+
 /// Whether the error says that the pod, or the container, is gone.
 pub fn is_gone(error: &Error) -> bool {
     fault::is_not_found(error)
@@ -97,9 +125,17 @@ fn of_pod(pod: Pod) -> Vec<LogSource> {
         .map(|container| LogSource {
             pod: name.clone(),
             uid: uid.clone(),
+            ended: failed(&container),
             container: container.name,
         })
         .collect()
+}
+
+/// Whether a container's last run, or the one before, ended badly.
+fn failed(container: &ContainerStatus) -> bool {
+    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    let mut ended = states.into_iter().flatten().filter_map(|state| state.terminated.as_ref());
+    ended.any(|end| end.exit_code != 0)
 }
 
 /// `2026-11-21T09:12:03.120000000Z what it said`.

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStatus, Event, PersistentVolumeClaim, Pod, PodStatus,
+};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
@@ -12,6 +14,9 @@ use crate::Result;
 
 /// Events shown for each pod by [`Kube::explain`].
 const EXPLAIN_EVENTS: usize = 3;
+
+/// Lines shown of a container that ended by [`Kube::explain`].
+const LAST_WORDS: u32 = 3;
 
 /// Reasons that only say a container has not started yet; any other reason says more.
 const UNEVENTFUL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -94,18 +99,51 @@ impl Kube {
     }
 
     /// The last `count` events about an object, oldest first: `Warning FailedScheduling (3 times):
-    /// 0/1 nodes are available`.
-    ///
-    /// # Errors
-    /// Those of every request.
-    pub async fn events(&self, namespace: &str, name: &str, count: usize) -> Result<Vec<String>> {
+    /// 0/1 nodes are available`. By its id: one that had its name before may have had other troubles.
+    async fn events(&self, namespace: &str, uid: &str, count: usize) -> Result<Vec<String>> {
         let api = Api::<Event>::namespaced(self.client.clone(), namespace);
-        let params = ListParams::default().fields(&format!("involvedObject.name={name}"));
-        let what = format!("list the events of {namespace}/{name}");
+        let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+        let what = format!("list events in namespace {namespace}");
         let mut events = self.call(&what, api.list(&params)).await?.items;
         events.sort_by_key(last_seen);
         let skipped = events.len().saturating_sub(count);
         Ok(events.iter().skip(skipped).map(event_line).collect())
+    }
+
+    /// The volume claims of a selector that have no volume yet, with their last event. What cannot be
+    /// read is left out.
+    async fn unbound_claims(&self, namespace: &str, selector: &str) -> Vec<String> {
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
+        let what = format!("list the volume claims {selector} in namespace {namespace}");
+        let params = ListParams::default().labels(selector);
+        let mut lines = Vec::new();
+        for claim in self.call(&what, api.list(&params)).await.into_iter().flatten() {
+            let phase = claim.status.and_then(|status| status.phase).unwrap_or_default();
+            let name = claim.metadata.name.unwrap_or_default();
+            if phase == "Bound" {
+                continue;
+            }
+            let uid = claim.metadata.uid.unwrap_or_default();
+            let events = self.events(namespace, &uid, 1).await.unwrap_or_default();
+            let last = events.first().map(|event| format!("; last event: {event}"));
+            lines.push(format!("volume claim {name} is {phase}{}", last.unwrap_or_default()));
+        }
+        lines
+    }
+
+    /// The last lines of containers that ended and were started again: what they said before.
+    async fn last_words(&self, namespace: &str, selector: &str) -> Vec<String> {
+        let sources = self.log_sources(namespace, selector).await.unwrap_or_default();
+        let mut lines = Vec::new();
+        for source in sources.iter().filter(|source| source.ended) {
+            if let Ok(said) = self.log_of_ended(namespace, source, LAST_WORDS).await
+                && !said.is_empty()
+            {
+                let said = said.trim().replace('\n', " / ");
+                lines.push(format!("container {} said last: {said}", source.container));
+            }
+        }
+        lines
     }
 
     /// The last observation of some pods in one paragraph, for a wait that reached its deadline.
@@ -124,7 +162,7 @@ impl Kube {
             if pod.ready {
                 continue;
             }
-            match self.events(namespace, &pod.name, EXPLAIN_EVENTS).await {
+            match self.events(namespace, &pod.uid, EXPLAIN_EVENTS).await {
                 Ok(events) if events.is_empty() => {}
                 Ok(events) => {
                     let _infallible = write!(text, "; last events: {}", events.join("; "));
@@ -133,6 +171,14 @@ impl Kube {
                     let _infallible = write!(text, "; {error}");
                 }
             }
+        }
+        let mut more = self.last_words(namespace, selector).await;
+        // Claims stay when what used them goes: only where a volume is what a pod waits for.
+        if text.to_lowercase().contains("volume") {
+            more.extend(self.unbound_claims(namespace, selector).await);
+        }
+        for line in more {
+            let _infallible = write!(text, "{}{line}", separator(&text));
         }
         text
     }
@@ -218,12 +264,20 @@ fn stuck(container: &ContainerStatus) -> Option<(String, String)> {
     if let Some(waiting) = &state.waiting {
         let message = waiting.message.clone().unwrap_or_default();
         let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-        let ended = last.map(|end| format!(" (last exit code {})", end.exit_code));
+        let ended = last.map(|end| format!(" ({})", last_end(end)));
         return Some((waiting.reason.clone()?, format!("{message}{}", ended.unwrap_or_default())));
     }
     let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let detail = ended.message.clone().unwrap_or_else(|| format!("exit code {}", ended.exit_code));
     Some((ended.reason.clone().unwrap_or_else(|| "Error".to_owned()), detail))
+}
+
+/// How a container ended before it was started again: `last exit code 128: StartError: exec format error`.
+fn last_end(end: &ContainerStateTerminated) -> String {
+    let reason = end.reason.as_deref().filter(|reason| *reason != "Error");
+    let message = end.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
+    let code = format!("last exit code {}", end.exit_code);
+    [Some(code.as_str()), reason, message].into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
 /// When an event happened last, in whichever of its three fields says so.
