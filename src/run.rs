@@ -33,6 +33,7 @@ pub mod doctor;
 mod drain;
 pub mod evidence;
 pub mod images;
+mod kubelet;
 pub mod logs;
 pub mod node;
 mod nodes;

@@ -26,6 +26,8 @@ const INOTIFY: &str = "sysctl fs.inotify.max_user_instances=512 fs.inotify.max_u
 const INOTIFY_CAUSE: &str = "this host has no inotify instances or watches left for the node";
 pub(super) const DISK: &str =
     "free some: podman system df shows what is in it; pipe list shows other clusters";
+const PATCHES: &str =
+    "correct patches.kubelet in the cluster file, then make the node again: pipe up --replace";
 const CGROUPS: &str = "pipe doctor shows what is delegated and how to change it";
 
 /// The first that fits counts: what is more special comes first.
@@ -45,7 +47,7 @@ const SIGNS: &[Sign] = &[
     },
     Sign {
         words: &["no space left on device"],
-        cause: "the disk of the engine's store is full",
+        cause: "a disk that the node writes to is full",
         remedy: DISK,
     },
     Sign {
@@ -67,6 +69,21 @@ const SIGNS: &[Sign] = &[
         words: &["certificate has expired or is not yet valid"],
         cause: "the clocks of those who made and those who check the certificates differ",
         remedy: "set this machine's clock; a Podman machine that slept: podman machine stop, then start",
+    },
+    Sign {
+        words: &["failed to load kubelet config file"],
+        cause: "kubelet does not understand its configuration",
+        remedy: PATCHES,
+    },
+    Sign {
+        words: &["unrecognized feature gate"],
+        cause: "kubelet knows no such feature gate",
+        remedy: PATCHES,
+    },
+    Sign {
+        words: &["failed to validate kubelet configuration"],
+        cause: "kubelet refuses its configuration",
+        remedy: PATCHES,
     },
     Sign {
         words: &["cgroup driver"],
@@ -201,7 +218,7 @@ mod tests {
             ("accept4: too many open files", "a program in the node may open no more files"),
             (
                 "mkdir /var/lib/kubelet/x: no space left on device",
-                "the disk of the engine's store is full",
+                "a disk that the node writes to is full",
             ),
             (
                 "x509: certificate has expired or is not yet valid: current time is before",

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::context::Context;
 use super::control_plane;
+use super::kubelet;
 use super::wait::Seen;
 use crate::plan::NodePlan;
 use crate::plan::action::NodeChange;
@@ -309,15 +310,18 @@ pub(super) async fn await_ready(context: &Context, id: &str, host: &str) -> Resu
     let since = started.map(Timestamp::as_second).unwrap_or_default();
     let wait =
         context.wait(id, "node-not-ready", format!("node {host} did not become Ready"), READY);
+    let kubelet = tokio::sync::Mutex::new(kubelet::Watch::new());
     let ready = wait.until(|| async {
-        match kube.node(host).await {
+        let not_yet = match kube.node(host).await {
             Ok(Some(node)) if node.heartbeat.is_none_or(|at| at.as_second() < since) => {
-                return Seen::NotYet("kubelet has not reported since the node started".to_owned());
+                Some("kubelet has not reported since the node started".to_owned())
             }
-            Ok(Some(node)) if node.ready => {}
-            Ok(Some(node)) => return Seen::NotYet(node.ready_message),
-            Ok(None) => return Seen::NotYet("it has not registered".to_owned()),
+            Ok(Some(node)) => (!node.ready).then_some(node.ready_message),
+            Ok(None) => Some("it has not registered".to_owned()),
             Err(error) => return Seen::NotYet(error.to_string()),
+        };
+        if let Some(why) = not_yet {
+            return kubelet.lock().await.look(context, host, why).await;
         }
         match kube.pods_on(host).await {
             Ok(pods) => match pods.iter().find(|pod| stale(pod, since)) {
