@@ -162,6 +162,7 @@ fn dev() {
 
     across_nodes(&home);
 
+    super::case::healed("reboot");
     // After a stop of every node, labels, taints and capacity are as before.
     for host in ["dev-worker", "dev-worker2", "dev-control-plane"] {
         podman(["stop", "-t", "20", host]);

@@ -18,6 +18,10 @@
 )]
 
 mod api_server;
+mod bad_days;
+#[allow(dead_code, reason = "the document is made in tests/it")]
+#[path = "../troubles/case.rs"]
+mod case;
 mod charts;
 mod cluster;
 mod control_planes;
@@ -33,10 +37,13 @@ mod matrix;
 mod nats_smoke;
 mod options;
 mod pipe;
+mod registry;
 mod release;
 mod results;
 mod services;
+mod small_disk;
 mod surroundings;
+mod troubles;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -81,6 +88,8 @@ fn main() {
     cases.extend(surroundings::CASES);
     cases.extend(control_planes::CASES);
     cases.extend(failure::CASES);
+    cases.extend(bad_days::CASES);
+    cases.extend(troubles::CASES);
     cases.extend(kill::CASES);
     cases.extend(live::CASES);
     cases.extend(matrix::CASES);

@@ -50,6 +50,11 @@ impl Case {
         self.text("produced") != "not here"
     }
 
+    /// Whether the next `up` mends it without a word of the user's.
+    pub fn is_healed(&self) -> bool {
+        !self.text("healed").is_empty()
+    }
+
     fn list(&self, field: &str) -> Vec<&str> {
         let items = self.fields[field].as_array();
         items.into_iter().flatten().filter_map(Value::as_str).collect()
@@ -118,6 +123,24 @@ pub fn hold(name: &str, result: &Value, normal: &[(&str, &str)]) {
     fs::rename(beside, &case.path).unwrap();
 }
 
+/// As [`hold`], but of the causes only the first: the words below are those of another engine.
+pub fn hold_gist(name: &str, result: &Value) {
+    let case = all().into_iter().find(|case| case.name == name);
+    let case = case.unwrap_or_else(|| panic!("tests/troubles/ has no {name}"));
+    let error = &result["error"];
+    assert_eq!(case.fields["exit"], result["exit_code"], "{result:#}");
+    assert_eq!(case.fields["code"], error["code"], "{result:#}");
+    assert_eq!(case.fields["cause"][0], error["causes"][0], "{result:#}");
+    assert_eq!(case.fields["remedy"][0], error["hints"][0], "{result:#}");
+}
+
+/// Says that the caller produces the failure and that `up` then mends it by itself.
+pub fn healed(name: &str) {
+    let case = all().into_iter().find(|case| case.name == name);
+    let case = case.unwrap_or_else(|| panic!("tests/troubles/ has no {name}"));
+    assert!(!case.text("healed").is_empty(), "{name} does not say how it is healed");
+}
+
 /// Whether files are to be written anew.
 pub fn updating() -> bool {
     std::env::var("INSTA_UPDATE").is_ok_and(|value| value == "always")
@@ -131,7 +154,7 @@ pub fn document() -> String {
          # Troubleshooting\n\n\
          What users of local clusters report most, and what `pipe` says to it. Each message here is what a test got from the real binary:\n\
          **real** means with the failure itself, **scripted** that an engine on a real socket gave the words that Podman gives,\n\
-         **not here** that the machine of the tests cannot have it. Exit codes and codes in brackets are stable.\n\n\
+         **not here** that the machine of the tests cannot have it. Exit codes and codes in brackets are stable; (0) is healed without a word of yours.\n\n\
          | | failure | cause | evidence | remedy | code (exit) | produced |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
     );
@@ -140,8 +163,14 @@ pub fn document() -> String {
         let number = index + 1;
         let cause = case.list("cause").first().copied().unwrap_or_default();
         let cause = if cause.is_empty() { case.text("error") } else { cause };
-        let remedy = case.list("remedy").first().copied().unwrap_or_default();
+        let healed = format!("`pipe up`: {}", case.text("healed"));
+        let remedy = match case.list("remedy").first() {
+            Some(remedy) => remedy,
+            None if case.is_healed() => healed.as_str(),
+            None => "",
+        };
         let code = match (case.text("code"), &case.fields["exit"]) {
+            _ if case.is_healed() => "(0)".to_owned(),
             ("", _) => String::new(),
             (code, Value::Number(exit)) => format!("`{code}` ({exit})"),
             (code, _) => format!("`{code}`"),
@@ -165,6 +194,9 @@ pub fn document() -> String {
         }
         writeln!(text, "- Produced: {}: {}", case.text("produced"), case.text("how")).unwrap();
         writeln!(text, "- Evidence: {}", case.text("evidence")).unwrap();
+        if case.is_healed() {
+            writeln!(text, "- Healed by `pipe up`, exit code 0: {}", case.text("healed")).unwrap();
+        }
         if case.text("error").is_empty() {
             continue;
         }

@@ -64,7 +64,8 @@ fn registry_cannot_be_reached() {
 fn no_room_while_pulling() {
     let said = "writing blob: adding layer with blob \"sha256:ab\": processing tar file(write \
                 /usr/bin/kubelet: no space left on device): exit status 1";
-    hold("pull-no-space", &pull_fails(said), &[]);
+    let result = pull_fails(said);
+    assert_eq!(result["error"]["code"], "pull-no-space", "{result:#}");
 }
 
 #[test]
