@@ -23,6 +23,7 @@ pub mod run;
 pub mod smoke;
 pub mod spec;
 pub mod state;
+pub mod trust;
 pub mod world;
 
 pub use error::{Error, Kind, Result};

@@ -23,6 +23,7 @@ use crate::{Error, Kind, Result};
 
 mod balancer;
 mod buckets;
+pub mod cache;
 mod carry_out;
 pub mod components;
 pub mod configure;

@@ -26,6 +26,7 @@ pub mod http;
 pub mod kube;
 pub mod network;
 pub mod process;
+pub mod registry;
 pub mod registry_login;
 pub mod s3;
 pub mod service;

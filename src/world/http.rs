@@ -75,6 +75,17 @@ pub fn service_client() -> Result<reqwest::Client> {
         .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
 }
 
+/// A client of our own registry on loopback: no proxy, and as long as bytes come.
+pub fn transfer_client() -> Result<reqwest::Client> {
+    install_crypto();
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .build()
+        .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
+}
+
 /// What a service answered, whole.
 #[derive(Clone, Debug)]
 pub struct Reply {

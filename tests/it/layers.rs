@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 /// the names alone.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("digest", &[]),
+    ("trust", &["digest", "error"]),
     ("error", &[]),
     ("spec", &["digest", "error"]),
     ("plan", &["digest", "error", "spec", "report::event"]),
     ("report", &["error", "spec::name"]),
-    ("world", &["digest", "error", "spec::name", "report::event"]),
+    ("world", &["digest", "error", "trust", "spec::name", "report::event"]),
     ("state", &["error", "spec", "plan", "report"]),
     ("provider", &["digest", "error", "spec", "plan", "world", "report", "state"]),
     ("doctor", &["error", "world", "report"]),
@@ -21,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "run",
         &[
             "digest", "error", "spec", "plan", "world", "report", "state", "provider", "doctor",
-            "smoke",
+            "smoke", "trust",
         ],
     ),
     (
@@ -40,6 +41,8 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("k8s_openapi", &["world/kube"]),
     ("async_nats", &["smoke/nats"]),
     ("rusty_s3", &["world/s3"]),
+    ("http_auth", &["world/registry/auth"]),
+    ("p256", &["trust/key"]),
     ("indicatif", &["report/human"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),

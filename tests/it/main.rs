@@ -25,6 +25,7 @@ mod layers;
 mod logs;
 mod lying_clickhouse;
 mod lying_nats;
+mod lying_registry;
 mod lying_s3;
 mod recorded;
 mod scripted;

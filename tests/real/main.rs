@@ -19,6 +19,7 @@
 
 mod api_server;
 mod bad_days;
+mod cache;
 #[allow(dead_code, reason = "the document is made in tests/it")]
 #[path = "../troubles/case.rs"]
 mod case;
@@ -79,6 +80,7 @@ fn main() {
     let mut cases = Vec::new();
     cases.extend(engine::CASES);
     cases.extend(nats_smoke::CASES);
+    cases.extend(cache::CASES);
     cases.extend(charts::CASES);
     cases.extend(api_server::CASES);
     cases.extend(cluster::CASES);

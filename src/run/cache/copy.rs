@@ -1,0 +1,174 @@
+//! An image from one registry into another, by digest: the same bytes under the same names.
+//!
+//! Blobs before the manifests that name them, images before their index, the tag last: whatever
+//! breaks off in the middle, nothing half-written is served, and what has come is not sent again.
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
+use oci_spec::image::{Descriptor, ImageManifest};
+
+use crate::trust::attached;
+use crate::world::registry::{Download, Manifest, Repository, Shape};
+use crate::{Error, Result};
+
+/// Blobs of one image on their way at once.
+const AT_ONCE: usize = 4;
+
+/// What is copied, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Freight<'a> {
+    /// `sha256:…` of an image or an index.
+    pub digest: &'a str,
+    /// The tag it gets, if any.
+    pub tag: Option<&'a str>,
+    /// CPU architectures, in Go's spelling, of which an index' images are needed.
+    pub arches: &'a [&'a str],
+}
+
+/// What a copy cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Bytes of blobs that were sent.
+    pub sent: u64,
+    /// Bytes of blobs that were there already.
+    pub there: u64,
+}
+
+impl std::ops::AddAssign for Copied {
+    fn add_assign(&mut self, more: Copied) {
+        self.sent += more.sent;
+        self.there += more.there;
+    }
+}
+
+/// Copies an image with what refers to it. An index keeps its digest, and so names images that are
+/// not here; where the registry refuses such a list, all of them are copied.
+///
+/// # Errors
+/// A registry does not answer or refuses, or bytes are not what their digest names.
+pub async fn copy(from: &Repository, to: &Repository, freight: Freight<'_>) -> Result<Copied> {
+    let manifest = whole(from, freight.digest).await?;
+    let mut copied = Copied::default();
+    match manifest.shape()? {
+        Shape::Image(image) => copied += blobs(from, to, &image).await?,
+        Shape::Index(index) => {
+            let (needed, others): (Vec<_>, Vec<_>) =
+                index.manifests().iter().partition(|child| is_needed(child, freight.arches));
+            if needed.is_empty() && !others.is_empty() {
+                return Err(not_for(from, &freight, index.manifests()));
+            }
+            for child in needed {
+                copied += child_of(from, to, child).await?;
+            }
+            if to.put_manifest(&manifest, None).await.is_err() {
+                for child in others {
+                    copied += child_of(from, to, child).await?;
+                }
+            }
+        }
+    }
+    to.put_manifest(&manifest, None).await?;
+    copied += referrers(from, to, freight.digest).await?;
+    // From here on it is found.
+    if freight.tag.is_some() {
+        to.put_manifest(&manifest, freight.tag).await?;
+    }
+    Ok(copied)
+}
+
+/// Whether an entry of an index is needed: of an architecture that is, or of none, as attestations
+/// are written by some builders.
+fn is_needed(child: &Descriptor, arches: &[&str]) -> bool {
+    child.platform().as_ref().is_none_or(|platform| {
+        let arch = platform.architecture().to_string();
+        arch == "unknown"
+            || (platform.os().to_string() == "linux" && arches.contains(&arch.as_str()))
+    })
+}
+
+fn not_for(from: &Repository, freight: &Freight<'_>, children: &[Descriptor]) -> Error {
+    let has: Vec<String> = children
+        .iter()
+        .filter_map(|child| child.platform().as_ref())
+        .map(|platform| format!("{}/{}", platform.os(), platform.architecture()))
+        .collect();
+    let wanted = freight.arches.join(", ");
+    Error::failed("image-platform", format!("{} is not made for {wanted}", from.name()))
+        .because(format!("{} is for {}", freight.digest, has.join(", ")))
+        .hint("choose a tag that is made for this CPU: without it, pods end with \"exec format error\"")
+}
+
+async fn whole(from: &Repository, digest: &str) -> Result<Manifest> {
+    from.manifest(digest).await?.ok_or_else(|| {
+        Error::failed("manifest-unknown", format!("{}@{digest} cannot be copied", from.name()))
+            .because(format!("the registry {} does not have it (any more)", from.registry().name()))
+            .hint("if its publisher has removed it, choose another tag and lock it anew")
+    })
+}
+
+async fn child_of(from: &Repository, to: &Repository, child: &Descriptor) -> Result<Copied> {
+    image(from, to, child.digest().as_ref()).await
+}
+
+/// One image with its referrers, without a tag.
+async fn image(from: &Repository, to: &Repository, digest: &str) -> Result<Copied> {
+    let manifest = whole(from, digest).await?;
+    let Shape::Image(shape) = manifest.shape()? else {
+        let what = format!("{}@{digest} cannot be copied", from.name());
+        return Err(Error::failed("manifest-invalid", what).because("an index in an index"));
+    };
+    let mut copied = blobs(from, to, &shape).await?;
+    to.put_manifest(&manifest, None).await?;
+    copied += referrers(from, to, digest).await?;
+    Ok(copied)
+}
+
+/// What its publisher hung on it: signatures, provenance, lists of what is in it.
+async fn referrers(from: &Repository, to: &Repository, digest: &str) -> Result<Copied> {
+    let mut copied = Copied::default();
+    for referrer in from.referrers(digest).await? {
+        let manifest = whole(from, referrer.digest().as_ref()).await?;
+        let Ok(Shape::Image(shape)) = manifest.shape() else { continue };
+        copied += blobs(from, to, &shape).await?;
+        let kind = referrer.artifact_type().as_ref().map(ToString::to_string).unwrap_or_default();
+        to.put_referrer(&manifest, digest, &kind).await?;
+    }
+    let tag = attached::signature_tag(digest);
+    if let Some(manifest) = from.manifest(&tag).await?
+        && let Ok(Shape::Image(shape)) = manifest.shape()
+        // Ours, with signatures of this very key, stay.
+        && to.manifest(&tag).await?.is_none()
+    {
+        copied += blobs(from, to, &shape).await?;
+        to.put_manifest(&manifest, Some(&tag)).await?;
+    }
+    Ok(copied)
+}
+
+async fn blobs(from: &Repository, to: &Repository, image: &ImageManifest) -> Result<Copied> {
+    let all = image.layers().iter().chain([image.config()]);
+    stream::iter(all.map(|blob| one(from, to, blob)))
+        .buffer_unordered(AT_ONCE)
+        .try_fold(Copied::default(), async |mut sum, copied| {
+            sum += copied;
+            Ok(sum)
+        })
+        .await
+}
+
+async fn one(from: &Repository, to: &Repository, blob: &Descriptor) -> Result<Copied> {
+    let (digest, size) = (blob.digest().as_ref(), blob.size());
+    if to.blob_size(digest).await?.is_some() {
+        return Ok(Copied { sent: 0, there: size });
+    }
+    let download = from.download(digest, size).await?;
+    to.upload(digest, chunks(download)).await?;
+    Ok(Copied { sent: size, there: 0 })
+}
+
+fn chunks(download: Download) -> BoxStream<'static, Result<bytes::Bytes>> {
+    stream::try_unfold(download, async |mut download| {
+        Ok(download.chunk().await?.map(|chunk| (chunk, download)))
+    })
+    .boxed()
+}
