@@ -21,6 +21,7 @@ use crate::spec::ComponentName;
 use crate::state::journal::{Entry, Journal, RunOutcome};
 use crate::{Error, Kind, Result};
 
+mod api_fault;
 mod balancer;
 mod buckets;
 pub mod cache;
@@ -51,6 +52,7 @@ mod ranges;
 mod removal;
 pub mod reserve;
 mod room;
+mod service_addresses;
 pub mod settings;
 pub mod smoke;
 pub mod status;
@@ -68,6 +70,9 @@ pub trait Perform: Send + Sync + 'static {
     fn perform(&self, step: &Step) -> impl Future<Output = Result<()>> + Send;
     /// Takes back what `perform` did or began to do; "already gone" is success.
     fn undo(&self, step: &Step) -> impl Future<Output = Result<()>> + Send;
+    /// Mends what broke under the run, so that there is evidence and deeds can be undone; the error
+    /// with what was found.
+    fn recover(&self, error: Error) -> impl Future<Output = Error> + Send;
     /// Keeps what explains a failure, before anything is undone; says where.
     fn evidence(&self, error: &Error) -> impl Future<Output = Option<PathBuf>> + Send;
 }
@@ -191,6 +196,7 @@ impl<P: Perform> Runner<P> {
             }
         }
         if let Some(error) = finished.error.take_if(|error| error.kind != Kind::Interrupted) {
+            let error = self.performer.recover(error).await;
             let kept = self.performer.evidence(&error).await;
             let hint = |path: PathBuf| format!("the evidence is in {}", path.display());
             finished.error = Some(kept.map(hint).into_iter().fold(error, Error::hint));

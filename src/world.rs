@@ -66,6 +66,21 @@ impl World {
         Ok(World { engine, host, env: env.clone(), built, usage: Mutex::new(Some(usage)) })
     }
 
+    /// Starts the engine's service again if it is ours and has ended under us: what it said last, or
+    /// `None` where there was nothing to do.
+    ///
+    /// # Errors
+    /// The service does not start.
+    pub async fn revive(&self) -> Result<Option<String>> {
+        if self.engine.socket() != socket::own_socket(&self.env) {
+            return Ok(None);
+        }
+        let starting = Usage::starting(&self.env).await?;
+        let revived = service::revive(&self.env, &self.host).await;
+        starting.end(async || Ok(())).await?;
+        revived
+    }
+
     /// Ends the use of the engine; stops its service if it is one of ours, nobody else uses it, and
     /// `idle`: nothing that it serves is left. Nothing can be asked of the engine afterwards.
     ///

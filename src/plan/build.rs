@@ -37,10 +37,15 @@ fn nodes_to_make(input: &Input<'_>, plan: &mut Plan) -> Result<BTreeSet<String>>
     let facts = &input.observed.nodes;
     let wanted = &input.spec.cluster.nodes;
     let control_made = has_quorum(input);
+    // A cluster that was there is not replaced by an empty one without a word.
+    let lost = !control_made && input.observed.kubeconfig;
     let mut make = BTreeSet::new();
     let mut replace = Vec::new();
     for node in wanted {
         let reason = match facts.get(&node.host) {
+            None if node.control_plane && lost => {
+                Some("its container is gone, and what Kubernetes kept in it".to_owned())
+            }
             None => {
                 make.insert(node.host.clone());
                 continue;

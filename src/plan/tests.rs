@@ -221,7 +221,7 @@ fn stopped_nodes_are_started_in_order_and_nothing_else_is_done() {
     }
     world.observed.live = None;
     insta::assert_snapshot!(world.plan().to_text(), @r"
-    up dev: 7 steps
+    up dev: 8 steps
       start/core  start node dev-control-plane
       api         wait for the API server  <- start/core
       start/edge  start node dev-worker  <- api
@@ -229,6 +229,7 @@ fn stopped_nodes_are_started_in_order_and_nothing_else_is_done() {
       ready/core  wait for node dev-control-plane to be Ready  <- api
       ready/edge  wait for node dev-worker to be Ready  <- start/edge
       ready/gpu   wait for node dev-worker2 to be Ready  <- start/gpu
+      proxy       wait for service addresses (kube-proxy)  <- ready/core, ready/edge, ready/gpu
     ");
 }
 
@@ -258,8 +259,8 @@ fn a_stop_and_a_start_know_only_labels() {
       ready/core  wait for node dev-control-plane to be Ready  <- api
       ready/edge  wait for node dev-worker to be Ready  <- start/edge
       ready/gpu   wait for node dev-worker2 to be Ready  <- start/gpu
-      resources   set simulated resources again  <- ready/core, ready/edge, ready/gpu
       proxy       wait for service addresses (kube-proxy)  <- ready/core, ready/edge, ready/gpu
+      resources   set simulated resources again  <- ready/core, ready/edge, ready/gpu
       dns-ready   wait for cluster DNS  <- proxy
       releases    wait for what is installed  <- dns-ready, resources
     ");
@@ -278,7 +279,7 @@ fn a_cluster_that_cannot_be_asked_is_woken_first() {
     world.observed.live = None;
     world.observed.kubeconfig = false;
     let plan = world.plan();
-    assert_eq!(ids(&plan), ["kubeconfig", "api", "ready/core"]);
+    assert_eq!(ids(&plan), ["kubeconfig", "api", "ready/core", "proxy"]);
     assert!(plan.more, "storage and DNS can only be seen afterwards");
 }
 
@@ -299,6 +300,23 @@ fn a_half_made_worker_is_remade_and_a_lost_control_plane_wants_consent() {
     world.options.replace = true;
     let plan = world.plan();
     assert!(ids(&plan).contains(&"init") && ids(&plan).contains(&"remove/dev-worker2"));
+}
+
+/// Also where there is no other node that would have to be replaced.
+#[test]
+fn a_lost_cluster_of_one_node_is_made_anew_only_with_consent() {
+    let mut world = World::new("single", NetworkMode::Static).after();
+    world.observed.nodes.clear();
+    world.observed.live = None;
+    let error = build(&world.input()).unwrap_err();
+    assert_eq!(error.code, "replace-needed");
+    assert!(error.causes[0].contains("its container is gone"), "{error:?}");
+    world.options.replace = true;
+    assert!(ids(&world.plan()).contains(&"init"));
+    // One that was never made to the end, or is half removed, has nothing to lose.
+    world.options.replace = false;
+    world.observed.kubeconfig = false;
+    assert!(ids(&world.plan()).contains(&"init"));
 }
 
 #[test]

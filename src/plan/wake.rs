@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! stop    workers ─▶ control planes
-//! start   control planes ─▶ API ─▶ workers ─▶ nodes Ready ─▶ resources, service addresses ─▶ DNS ─▶ what is installed
+//! start   control planes ─▶ API ─▶ workers ─▶ nodes Ready ─▶ service addresses, resources ─▶ DNS ─▶ what is installed
 //! ```
 
 use super::balancer;
@@ -46,7 +46,7 @@ pub(super) fn before_up(input: &Input<'_>) -> Option<Plan> {
     let mut plan = Plan::new(Operation::Up, input.spec.cluster.name.clone());
     plan.more = true;
     balancer::add(input, &mut plan);
-    wake(observed, &made, &mut plan);
+    wake(observed, &made, input.spec.cluster.network, &mut plan);
     Some(plan)
 }
 
@@ -66,13 +66,12 @@ pub fn start(cluster: &ClusterName, observed: &Observed) -> Result<Plan> {
     if !made.iter().any(|node| node.stopped) && stopped_balancer(observed).is_none() {
         return Ok(plan);
     }
-    wake(observed, &made, &mut plan);
+    let network = observed.pod_network.unwrap_or(NetworkMode::Static);
+    wake(observed, &made, network, &mut plan);
     let ready = plan.ids("ready/");
-    let ready = || ready.iter().map(String::as_str);
-    plan.add("resources", Phase::Component, ready(), Action::RestoreResources);
-    // Without a pod network of ours nothing is known of what runs on it.
-    if observed.pod_network != Some(NetworkMode::None) {
-        plan.add("proxy", Phase::Component, ready(), Action::AwaitProxy);
+    let ready = ready.iter().map(String::as_str);
+    plan.add("resources", Phase::Component, ready, Action::RestoreResources);
+    if network != NetworkMode::None {
         plan.add("dns-ready", Phase::Component, ["proxy"], Action::AwaitDns);
         plan.add("releases", Phase::Component, ["dns-ready", "resources"], Action::AwaitReleases);
     }
@@ -120,8 +119,8 @@ fn made(observed: &Observed) -> Vec<Made<'_>> {
     .collect()
 }
 
-/// Control planes, the API, workers, and every node Ready.
-fn wake(observed: &Observed, made: &[Made<'_>], plan: &mut Plan) {
+/// Control planes, the API, workers, every node Ready, and addresses that lead to the pods of now.
+fn wake(observed: &Observed, made: &[Made<'_>], network: NetworkMode, plan: &mut Plan) {
     let start = |plan: &mut Plan, node: &Made<'_>, needs: &[&str]| {
         if node.stopped {
             let action = Action::StartNode { host: node.host.to_owned() };
@@ -152,5 +151,11 @@ fn wake(observed: &Observed, made: &[Made<'_>], plan: &mut Plan) {
         let own = format!("start/{}", node.name);
         let action = Action::AwaitNode { host: node.host.to_owned() };
         plan.add(format!("ready/{}", node.name), Phase::Component, ["api", own.as_str()], action);
+    }
+    // Without a pod network of ours nothing is known of what runs on it.
+    if network != NetworkMode::None {
+        let ready = plan.ids("ready/");
+        let ready = ready.iter().map(String::as_str);
+        plan.add("proxy", Phase::Component, ready, Action::AwaitProxy);
     }
 }

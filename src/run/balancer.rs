@@ -58,7 +58,7 @@ pub(super) async fn start(context: &Context, id: &str, host: &str) -> Result<()>
                     format!("load balancer {host} disappeared while it started"),
                 ));
             }
-            Err(error) => return Seen::NotYet(error.to_string()),
+            Err(error) => return Seen::of(error),
         }
         // Port 6443 in state "listen", as the kernel of its network namespace has it.
         let table = Exec::new(["cat", "/proc/net/tcp"]);

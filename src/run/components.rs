@@ -1,17 +1,21 @@
 //! Deeds on components: namespace and Secret, release, readiness, proof.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use super::pod_fault;
 use super::wait::Seen;
+use super::{pod_fault, service_addresses};
 use crate::plan::components::chart_values;
 use crate::spec::{Component, Gate, GateCondition};
 use crate::world::helm::Install;
 use crate::world::kube::{Kube, SPEC_HASH_LABEL};
 use crate::{Kind, Result};
+
+/// From a pod that is ready until every node sends its service's address there.
+const FOLLOW: Duration = Duration::from_secs(120);
 
 /// Makes the namespace and the Secret that the chart expects.
 pub(super) async fn prepare(context: &Context, component: &Component) -> Result<()> {
@@ -53,7 +57,8 @@ pub(super) async fn install(context: &Context, component: &Component, hash: &str
     helm.upgrade_install(&install, &context.stop).await
 }
 
-/// Waits for every gate of a component, each with its own deadline from now.
+/// Waits for every gate of a component, each with its own deadline from now, and then until its
+/// address leads to it.
 pub(super) async fn await_ready(context: &Context, id: &str, component: &Component) -> Result<()> {
     let kube = context.kube().await?;
     for gate in &component.definition.ready {
@@ -76,7 +81,16 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
             return Err(pod_fault::explained(error, &why, cluster, name));
         }
     }
-    Ok(())
+    let what = format!("component {} cannot be reached at its address", component.name);
+    let wait = context.wait(id, "component-not-reached", what, FOLLOW);
+    let reached = wait.until(|| async {
+        match service_addresses::fault(context).await {
+            Ok(None) => Seen::Ready(()),
+            Ok(Some(observation)) => Seen::NotYet(observation),
+            Err(error) => Seen::NotYet(error.to_string()),
+        }
+    });
+    reached.await
 }
 
 /// Whether every gate of a component holds right now.

@@ -150,7 +150,13 @@ pub async fn listen(
             Speaker::Component { release, namespace } => {
                 let kube = Kube::from_kubeconfig(&paths.cluster(cluster).kubeconfig()).await?;
                 let selector = selector(release);
-                component(&kube, namespace, &selector, choice, cancel, sender).await
+                let heard = component(&kube, namespace, &selector, choice, cancel, sender).await;
+                heard.map_err(|error| match error.code.strip_prefix("kube-") {
+                    Some("unreachable" | "timeout" | "server-error") => error.hint(format!(
+                        "without the API server, pods' logs are in the archive: pipe logs -c {cluster}"
+                    )),
+                    _ => error,
+                })
             }
         }
     };

@@ -9,7 +9,7 @@ use super::carry_out::carry_out;
 use super::context::{Context, shared_lock};
 use super::status::no_cluster;
 use super::up::{self, Environment, Request, Up};
-use super::{drain, observe, teardown};
+use super::{api_fault, drain, observe, teardown};
 use crate::plan::input::{Options, SmokeWhen};
 use crate::plan::nodes::{self, Chosen, Drain};
 use crate::plan::observed::NodeStage;
@@ -95,7 +95,7 @@ async fn change_in(
         return Err(no_cluster(cluster));
     };
     let chosen = choose(cluster, &observed, names)?;
-    let kube = answering(paths, cluster, &observed).await?;
+    let kube = answering(world, paths, cluster, &observed).await?;
     let plan = match change {
         Change::Uncordon => {
             for node in &chosen {
@@ -162,20 +162,25 @@ fn choose(cluster: &ClusterName, observed: &Observed, names: &[String]) -> Resul
 }
 
 /// The API server, which everything here is asked of.
-async fn answering(paths: &Paths, cluster: &ClusterName, observed: &Observed) -> Result<Kube> {
+async fn answering(
+    world: &World,
+    paths: &Paths,
+    cluster: &ClusterName,
+    observed: &Observed,
+) -> Result<Kube> {
     let mut control = observed.nodes.values().filter(|facts| facts.control_plane);
     if control.any(|facts| facts.stage == NodeStage::Stopped) {
         return Err(Error::failed("cluster-stopped", format!("cluster {cluster} is stopped"))
             .hint(format!("start it first: pipe start {cluster}")));
     }
     let kube = Kube::from_kubeconfig(&paths.cluster(cluster).kubeconfig()).await?;
-    kube.readyz().await.map_err(|why| {
-        let what = format!("the API server of cluster {cluster} does not answer");
-        Error::new(Kind::Failed, "api-not-ready", what)
-            .because(why)
-            .hint(format!("`pipe up {cluster}` waits for it and says what is wrong"))
-    })?;
-    Ok(kube)
+    let Err(why) = kube.readyz().await else { return Ok(kube) };
+    let what = format!("the API server of cluster {cluster} does not answer");
+    let error = Error::new(Kind::Failed, "api-not-ready", what).because(why);
+    Err(match api_fault::find(&world.engine, observed).await {
+        Some(fault) => fault.explain(error, cluster.as_str()),
+        None => error.hint(format!("`pipe up {cluster}` waits for it and says what is wrong")),
+    })
 }
 
 /// What a cluster cannot be without stays.

@@ -133,7 +133,7 @@ pub(super) async fn await_boot(context: &Context, id: &str, host: &str) -> Resul
                     format!("node container {host} disappeared while it booted"),
                 ));
             }
-            Err(error) => return Seen::NotYet(error.to_string()),
+            Err(error) => return Seen::of(error),
         }
         // Nothing is executed in the node before its own init runs: on cgroup v2 an early process
         // would sit in the root group and keep systemd from splitting it (kind issue 2409).

@@ -10,6 +10,7 @@ use super::{
     power, removal, smoke, surroundings,
 };
 use crate::plan::{Action, Step};
+use crate::world::engine::UNREACHABLE;
 use crate::world::forward::Backends;
 use crate::{Error, Result};
 
@@ -94,6 +95,20 @@ impl Perform for Context {
             Action::RemoveVolumes => removal::volumes(self).await,
             Action::RemoveNetwork { name } => removal::network(self, name).await,
             Action::RemoveState => removal::state(self),
+        }
+    }
+
+    async fn recover(&self, error: Error) -> Error {
+        if error.code != UNREACHABLE {
+            return error;
+        }
+        match self.world.revive().await {
+            Ok(None) => error,
+            Ok(Some(said)) => error
+                .because("Podman's service, which pipe had started, ended under it")
+                .because(said)
+                .hint("the service runs again: give the same command once more"),
+            Err(failed) => error.because(format!("its service does not start again: {failed}")),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Deeds on the whole cluster: network, API, kubeconfig, storage, DNS.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::wait::Seen;
+use super::{api_fault, service_addresses};
 use crate::provider::kind::{self, ADMIN_CONF, CNI_MANIFEST, KUBEADM_CONF, STORAGE_MANIFEST};
 use crate::state::kubeconfig;
 use crate::world::engine::{Exec, NetworkSpec, Stdin};
@@ -12,6 +14,9 @@ use crate::{Error, Kind, Result};
 
 /// From a boot until the API server answers.
 const API: Duration = Duration::from_secs(180);
+
+/// Pause between two looks into the nodes, while the API server does not answer.
+const EXAMINE: Duration = Duration::from_secs(10);
 
 /// From its installation until kube-proxy or CoreDNS serves.
 const ADD_ON: Duration = Duration::from_secs(180);
@@ -41,17 +46,42 @@ pub(super) async fn create_network(
     Ok(())
 }
 
-/// Waits for `/readyz`.
+/// Waits for `/readyz`, for as long as it may come.
 pub(super) async fn await_api(context: &Context, id: &str) -> Result<()> {
     let wait = context.wait(id, "api-not-ready", "the API server did not become ready", API);
     let kube = context.kube().await?;
-    let ready = wait.until(|| async {
-        match kube.readyz().await {
-            Ok(()) => Seen::Ready(()),
-            Err(observation) => Seen::NotYet(observation),
+    let (engine, observed) = (&context.world.engine, &context.observed);
+    let cluster = context.cluster.as_str();
+    let next = Mutex::new(Instant::now() + EXAMINE);
+    let is_due = || {
+        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = Instant::now() >= *next;
+        if due {
+            *next = Instant::now() + EXAMINE;
         }
+        due
+    };
+    let ready = wait.until(|| async {
+        let Err(observation) = kube.readyz().await else { return Seen::Ready(()) };
+        if is_due()
+            && let Some(fault) = api_fault::find(engine, observed).await
+            && fault.is_lasting()
+        {
+            let what = format!("the API server of cluster {cluster} cannot answer");
+            let error = Error::failed("control-plane-down", what).because(observation);
+            return Seen::Never(fault.explain(error, cluster));
+        }
+        Seen::NotYet(observation)
     });
-    ready.await
+    match ready.await {
+        Err(error) if error.kind == Kind::TimedOut => {
+            match api_fault::find(engine, observed).await {
+                Some(fault) => Err(fault.explain(error, cluster)),
+                None => Err(error.hint(format!("what it said: pipe logs -c {cluster}"))),
+            }
+        }
+        done => done,
+    }
 }
 
 /// Our own kubeconfig, and its entries in the user's.
@@ -99,23 +129,15 @@ pub(super) async fn install_storage(context: &Context, host: &str) -> Result<()>
 }
 
 /// Until kube-proxy has programmed a node, what dials the API's service address from there hangs in
-/// a 30 s time-out: CoreDNS and the storage provisioner come after it.
+/// a 30 s time-out: CoreDNS and the storage provisioner come after it. After a start, addresses lead
+/// to where pods were before.
 pub(super) async fn await_proxy(context: &Context, id: &str) -> Result<()> {
-    let kube = context.kube().await?;
-    let what = "kube-proxy did not become ready on every node";
+    let what = "service addresses do not lead to the pods that are there";
     let wait = context.wait(id, "kube-proxy-not-ready", what, ADD_ON);
     let ready = wait.until(|| async {
-        let nodes = match kube.nodes().await {
-            Ok(nodes) => nodes.len(),
-            Err(error) => return Seen::NotYet(error.to_string()),
-        };
-        match kube.daemon_set("kube-system", "kube-proxy").await {
-            // A node that has just joined may not be counted yet.
-            Ok(Some(rollout)) if rollout.is_done() && rollout.desired as usize >= nodes => {
-                Seen::Ready(())
-            }
-            Ok(Some(rollout)) => Seen::NotYet(rollout.detail),
-            Ok(None) => Seen::NotYet("it is not installed".to_owned()),
+        match service_addresses::fault(context).await {
+            Ok(None) => Seen::Ready(()),
+            Ok(Some(observation)) => Seen::NotYet(observation),
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });

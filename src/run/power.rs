@@ -12,7 +12,7 @@ use super::context::Context;
 use super::status::no_cluster;
 use super::up::Environment;
 use super::wait::Seen;
-use super::{observe, teardown};
+use super::{observe, service_addresses, teardown};
 use crate::plan::{Action, Observed, Plan, wake};
 use crate::provider::kind;
 use crate::spec::ClusterName;
@@ -137,15 +137,20 @@ async fn restore(kube: &Kube) -> Result<Option<String>> {
     Ok(lacked)
 }
 
-/// Waits until every pod of every release of ours is ready.
+/// Waits until every pod of every release of ours is ready, and services lead to it.
 pub(super) async fn await_releases(context: &Context, id: &str) -> Result<()> {
     let kube = context.kube().await?;
     let what = "what is installed did not become ready";
     let wait = context.wait(id, "release-not-ready", what, RELEASES);
     let ready = wait.until(|| async {
         match waiting_pod(kube).await {
+            Ok(None) => {}
+            Ok(Some(pod)) => return Seen::NotYet(format!("pod {pod} is not ready")),
+            Err(error) => return Seen::NotYet(error.to_string()),
+        }
+        match service_addresses::fault(context).await {
             Ok(None) => Seen::Ready(()),
-            Ok(Some(pod)) => Seen::NotYet(format!("pod {pod} is not ready")),
+            Ok(Some(observation)) => Seen::NotYet(observation),
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });

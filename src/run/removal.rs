@@ -75,8 +75,10 @@ pub(super) async fn network(context: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The entries in every kubeconfig that they were merged into.
+/// Our own kubeconfig, by which a later run would take the cluster for one that was lost, and the
+/// entries in every other that they were merged into.
 pub(super) async fn kubeconfig(context: &Context) -> Result<()> {
+    kubeconfig::remove_own(&context.state())?;
     let name = kind::context(context.cluster.as_str());
     let lock = context.shared_lock("clean kubeconfig").await?;
     let env = &context.world.env;

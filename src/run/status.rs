@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::observe;
 use super::up::{Endpoint, endpoints};
-use crate::plan::observed::NodeStage;
+use super::{api_fault, observe};
+use crate::plan::observed::{NodeFacts, NodeStage};
 use crate::plan::{Observed, Reservation};
 use crate::provider::{kind, labels};
 use crate::report::Table;
@@ -94,6 +94,9 @@ pub struct Status {
     pub context: String,
     /// Kubernetes API on the host.
     pub api: Option<String>,
+    /// Why it does not answer, where nodes run and it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_fault: Option<String>,
     /// The engine: product and version.
     pub engine: String,
     /// How pods are connected.
@@ -193,7 +196,9 @@ pub async fn status(
     let image = spec.cluster.image();
     let observed = observe::observe(world, paths, cluster, Some(&spec), image.as_ref()).await?;
     if observed.nodes.is_empty() {
-        return Err(no_cluster(cluster));
+        return Err(no_cluster(cluster)
+            .because("its containers are gone; addresses and files of it are kept")
+            .hint(format!("to remove what is left: pipe teardown {cluster}")));
     }
     let info = world.engine.info().await?;
     let pod_network = observed.pod_network.unwrap_or(NetworkMode::Static);
@@ -229,6 +234,7 @@ pub async fn status(
         provider: "kind",
         context: kind::context(cluster.as_str()),
         api: Some(format!("https://127.0.0.1:{}", reservation.api_port)),
+        api_fault: silence(world, &observed).await,
         engine: format!("podman {}", info.version),
         pod_network,
         network_policy: pod_network == NetworkMode::Bundled
@@ -263,6 +269,19 @@ pub fn spec_of(
     crate::spec::added::merge(&mut spec.cluster, added, arch)?;
     reservation.keep_hosts(&mut spec.cluster);
     Ok(spec)
+}
+
+/// Why the API server is not heard; `None` where it is, or where nobody expects it.
+async fn silence(world: &World, observed: &Observed) -> Option<String> {
+    let runs = |facts: &NodeFacts| facts.control_plane && facts.stage == NodeStage::Running;
+    if observed.live.is_some() || !observed.nodes.values().any(runs) {
+        return None;
+    }
+    Some(match api_fault::find(&world.engine, observed).await {
+        Some(fault) => fault.cause(),
+        None if !observed.kubeconfig => "its kubeconfig is gone: `pipe up` writes it".to_owned(),
+        None => "it does not answer".to_owned(),
+    })
 }
 
 /// The error of every command about a cluster that is not there.
@@ -336,7 +355,9 @@ impl Status {
         let _ = writeln!(text, "cluster {}: {}", self.cluster, self.state);
         let _ = writeln!(text, "  provider   {} on {}", self.provider, self.engine);
         let _ = writeln!(text, "  context    {}", self.context);
-        let _ = writeln!(text, "  api        {}", self.api.as_deref().unwrap_or("-"));
+        let fault = self.api_fault.as_ref().map(|why| format!(", silent: {why}"));
+        let fault = fault.unwrap_or_default();
+        let _ = writeln!(text, "  api        {}{fault}", self.api.as_deref().unwrap_or("-"));
         let network = self.pod_network.as_str();
         let _ = writeln!(text, "  pods       {network} network, network policies {policy}");
         let _ = writeln!(text, "  node image {}{}", self.node_image.name, self.node_image.origin());

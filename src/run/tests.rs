@@ -52,6 +52,11 @@ impl Perform for Recorder {
         }
     }
 
+    async fn recover(&self, error: Error) -> Error {
+        self.note("recover".to_owned());
+        error
+    }
+
     async fn evidence(&self, _error: &Error) -> Option<PathBuf> {
         self.note("evidence".to_owned());
         None

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::report::Events;
+use crate::world::engine::{EngineError, Fault};
 use crate::{Error, Result};
 
 /// The first pause between two looks; doubles up to [`LONGEST_PAUSE`].
@@ -24,6 +25,17 @@ pub enum Seen<T> {
     NotYet(String),
     /// It never will.
     Never(Error),
+}
+
+impl<T> Seen<T> {
+    /// What a failed read of the engine means: reads are asked again by themselves, so one that still
+    /// reaches nobody is of an engine that is gone.
+    pub fn of(error: EngineError) -> Seen<T> {
+        match error.fault {
+            Fault::Unreachable => Seen::Never(error.into()),
+            _ => Seen::NotYet(error.to_string()),
+        }
+    }
 }
 
 /// One wait.

@@ -65,6 +65,11 @@ pub fn write_own(folder: &ClusterFolder, text: &str) -> Result<()> {
     file::write(&folder.kubeconfig(), text.as_bytes())
 }
 
+/// Removes it: the cluster is going, or was never made to the end.
+pub fn remove_own(folder: &ClusterFolder) -> Result<()> {
+    file::remove(&folder.kubeconfig())
+}
+
 /// The user's file: `explicit`, else the first entry of `KUBECONFIG`, else `~/.kube/config`.
 pub fn user_file(explicit: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<PathBuf> {
     let from_env = || {

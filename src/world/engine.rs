@@ -29,7 +29,7 @@ mod volume;
 
 pub use container::{Addresses, Container, ContainerLine, MountPoint, State};
 pub use create::{Bind, ContainerSpec, PublishedPort, Ulimit, VolumeMount};
-pub use error::{EngineError, EngineResult, Fault};
+pub use error::{EngineError, EngineResult, Fault, UNREACHABLE};
 pub use exec::{Exec, ExecOutput, StdStream, Stdin};
 pub use files::FileToPut;
 pub use image::{ImageInfo, ImageLine};

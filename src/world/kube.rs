@@ -21,6 +21,7 @@ mod node;
 mod object;
 mod pod;
 mod release;
+mod service;
 mod workload;
 
 pub use drain::{Claim, Eviction, LocalVolume};

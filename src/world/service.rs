@@ -8,11 +8,11 @@
 //!                                                └─ pid file: pid, start time, socket
 //! ```
 //!
-//! [`ensure`] and [`stop`] change what all clusters share: callers hold the lock on starting ([`super::usage`]).
+//! [`ensure`], [`revive`] and [`stop`] change what all clusters share: callers hold the lock on starting ([`super::usage`]).
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,9 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Pause between pings of a service that is starting.
 const PING_PAUSE: Duration = Duration::from_millis(30);
+
+/// How long a service that is ending may still be seen.
+const DYING: Duration = Duration::from_secs(2);
 
 /// How long a service may take to end before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -77,6 +80,26 @@ pub async fn stop(env: &Env) -> Result<bool> {
     }
     let _none = fs::remove_dir_all(&files.authorities);
     Ok(stopped == Stopped::Now)
+}
+
+/// Starts our service again if it has ended by itself under somebody who uses it: what it said last,
+/// or `None` where it goes on, or never was.
+///
+/// # Errors
+/// Those of [`ensure`].
+pub async fn revive(env: &Env, host: &Host) -> Result<Option<String>> {
+    let files = Files::of(env);
+    let deadline = Instant::now() + DYING;
+    // Its connections break a moment before it is gone.
+    while left(env).is_none() {
+        if socket::ping(&files.socket).await.is_ok() || Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(PING_PAUSE).await;
+    }
+    let said = last_lines(&fs::read_to_string(&files.log).unwrap_or_default());
+    start(env, host).await?;
+    Ok(Some(said))
 }
 
 /// The process id of our service, if it runs.

@@ -137,7 +137,7 @@ fn an_older_cluster_is_started_and_not_made_again() {
     let plan = recorded.env.pipe(["plan", "old", "--json"]).success().stdout().to_owned();
     let plan: Value = serde_json::from_str(&plan).unwrap();
     let ids = step_ids(&plan);
-    assert_eq!(ids, ["start/core", "api", "ready/core"], "{plan}");
+    assert_eq!(ids, ["start/core", "api", "ready/core", "proxy"], "{plan}");
     assert_eq!(recorded.engine.changes(), [""; 0]);
 
     // Running, but its API server does not answer: nothing of it is replaced either.
@@ -241,7 +241,7 @@ fn a_torn_journal_and_record_do_not_matter() {
     let plan = recorded.env.pipe(["plan", "old", "--json"]).success().stdout().to_owned();
     assert_eq!(
         step_ids(&serde_json::from_str(&plan).unwrap()),
-        ["start/core", "api", "ready/core"]
+        ["start/core", "api", "ready/core", "proxy"]
     );
 }
 

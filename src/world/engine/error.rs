@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::{Error, Kind};
 
+/// The code of an engine that does not answer.
+pub const UNREACHABLE: &str = "engine-unreachable";
+
 /// Longest message of an engine, in characters: what answers may be something else altogether.
 const MESSAGE_MAX: usize = 2000;
 
@@ -116,7 +119,7 @@ impl From<EngineError> for Error {
             Fault::NotFound => (Kind::Failed, "engine-not-found"),
             Fault::Conflict => (Kind::Failed, "engine-conflict"),
             Fault::Status(_) | Fault::Stream => (Kind::Failed, "engine-refused"),
-            Fault::Unreachable => (Kind::Host, "engine-unreachable"),
+            Fault::Unreachable => (Kind::Host, UNREACHABLE),
             Fault::TimedOut => (Kind::TimedOut, "engine-timeout"),
             Fault::Malformed => (Kind::Failed, "engine-answer"),
         };

@@ -147,7 +147,7 @@ impl Kube {
         Err(last.unwrap_or_else(|| Error::bug(format!("no attempt was made to {what}"))))
     }
 
-    /// Sets and removes extended resources in the node's capacity, in whole units. Kubelet drops
+    /// Sets and removes extended resources in what the node has and gives, in whole units. Kubelet drops
     /// them when it registers again, so this is repeated after every start of the node.
     ///
     /// # Errors
@@ -159,7 +159,9 @@ impl Kube {
         remove: &[String],
     ) -> Result<()> {
         let set = set.iter().map(|(key, units)| (key, json!(units.to_string())));
-        let patch = json!({"status": {"capacity": merge(set, remove)}});
+        let units = merge(set, remove);
+        // Kubelet makes the one from the other, in its own time; pods are placed by the second.
+        let patch = json!({"status": {"capacity": units, "allocatable": units}});
         let api = Api::<Node>::all(self.client.clone());
         let what = format!("set the capacity of node {name}");
         let params =

@@ -199,10 +199,17 @@ fn summary(pod: &PodState) -> String {
     format!("{}{place} is {state}{restarts}{reason}", pod.name)
 }
 
+/// Condition `Ready` is true and the pod is not being deleted.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    pod.metadata.deletion_timestamp.is_none()
+        && status.is_some_and(|status| condition_is(status, "Ready", "True"))
+}
+
 fn state(pod: Pod) -> PodState {
     let deleting = pod.metadata.deletion_timestamp.is_some();
+    let ready = is_ready(&pod);
     let status = pod.status.unwrap_or_default();
-    let ready = condition_is(&status, "Ready", "True") && !deleting;
     let reason = match (ready, deleting) {
         (true, _) => None,
         (false, true) => Some("Terminating".to_owned()),
