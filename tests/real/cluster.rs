@@ -211,7 +211,12 @@ fn added_and_pruned() {
     let told = home.run("up one");
     let told = String::from_utf8_lossy(&told.stderr).into_owned();
     assert!(told.contains("--prune"), "{told}");
+    let route = || podman(["exec", "one-control-plane", "ip", "route", "show", "10.244.1.0/24"]);
+    assert!(route().contains("via"), "{}", route());
     home.ok("up one --prune");
+    assert_eq!(route(), "", "the route to a node that is gone");
+    let script = podman(["exec", "one-control-plane", "cat", "/kind/pipe-network.sh"]);
+    assert!(!script.contains("10.244.1.0/24"), "{script}");
     let nodes = home.ok("kubectl -c one -- get nodes -o name");
     assert_eq!(nodes.trim(), "node/one-control-plane");
     assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));

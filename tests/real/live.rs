@@ -6,6 +6,8 @@ use super::Case;
 use super::cluster::ONE;
 use super::host::podman;
 use super::pipe::Home;
+use super::power;
+use super::stored::Stored;
 
 pub const CASES: [Case; 1] = [Case::new("a_live_cluster_is_changed", changed)];
 
@@ -32,6 +34,9 @@ metadata: {name: held}
 spec: {minAvailable: 1, selector: {matchLabels: {app: held}}}
 ";
 
+/// Nodes of the file and the one that is added to them.
+const HOSTS: [&str; 3] = ["one-control-plane", "one-worker", "one-worker2"];
+
 const ADD: &str =
     "node add batch -c one --zone c --taint batch=yes:NoSchedule --resource nvidia.com/gpu=3";
 
@@ -40,7 +45,10 @@ fn changed() {
     home.write_cluster("one", &format!("{ONE}{EDGE}"));
     home.ok("up one");
     added(&home);
-    slept(&home);
+    let stored = Stored::new(&home, "one");
+    slept(&home, &stored);
+    lost_power(&home, &stored);
+    edited(&home);
     drained_and_removed(&home);
     healed(&home);
     home.ok("teardown one");
@@ -72,10 +80,10 @@ fn added(home: &Home) {
 }
 
 /// Stopped and started without files: the same addresses, the data, and what kubelet forgets.
-fn slept(home: &Home) {
-    let address = node(home, "edge")["address"].clone();
+fn slept(home: &Home, stored: &Stored) {
+    let addresses = power::addresses(&HOSTS);
     home.ok("stop one");
-    for host in ["one-control-plane", "one-worker", "one-worker2"] {
+    for host in ["one-worker", "one-worker2"] {
         let code = podman(["inspect", host, "--format", "{{.State.ExitCode}}"]);
         assert_ne!(code.trim(), "137", "{host} was killed: it did not end by itself");
     }
@@ -86,11 +94,57 @@ fn slept(home: &Home) {
     assert!(error.contains("pipe start one"), "{error}");
 
     home.ok("--dir / start one");
+    stored.is_there(home, "one");
+    assert_eq!(power::addresses(&HOSTS), addresses);
+    assert_eq!(node(home, "edge")["address"], addresses[1].as_str());
     assert_eq!(home.stream("start one").1["nodes"], Value::Array(vec![]));
-    assert_eq!(node(home, "edge")["address"], address);
     assert_eq!((gpus(home, "one-worker"), gpus(home, "one-worker2")), ("2".into(), "3".into()));
     assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
     assert_eq!(home.stream("smoke one --restart").1["passed"], true);
+}
+
+/// A reboot, imitated: nodes and the engine's service end without a word, and `up` is what comes next.
+fn lost_power(home: &Home, stored: &Stored) {
+    let addresses = power::addresses(&HOSTS);
+    power::cut(home, &HOSTS);
+    assert_eq!(home.json("list")[0]["state"], "stopped");
+    home.ok("up one --no-smoke");
+    stored.is_there(home, "one");
+    assert_eq!(power::addresses(&HOSTS), addresses);
+    assert_eq!((gpus(home, "one-worker"), gpus(home, "one-worker2")), ("2".into(), "3".into()));
+    assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
+}
+
+/// Labels and taints follow the file and the record of what is ours, whoever else touched the node.
+fn edited(home: &Home) {
+    let edge = "{name: edge, role: general, zone: b, resources: {nvidia.com/gpu: 2}";
+    let marked =
+        format!("- {edge}, labels: {{team: blue}}, taints: [\"dedicated=a:NoSchedule\"]}}\n");
+    // Somebody was there first, by hand.
+    home.ok("kubectl -c one -- label node one-worker team=blue");
+    home.write_cluster("one", &format!("{ONE}{marked}"));
+    home.ok("up one");
+    let found = entry(home, "one-worker");
+    assert_eq!(found["metadata"]["labels"]["team"], "blue");
+    assert_eq!(found["spec"]["taints"][0]["key"], "dedicated");
+    home.ok("kubectl -c one -- taint node one-worker dedicated-");
+    home.ok("kubectl -c one -- label node one-worker team=red --overwrite");
+    home.ok("kubectl -c one -- annotate node one-worker pipe.dev/applied-");
+    home.ok("up one");
+    let found = entry(home, "one-worker");
+    assert_eq!(found["metadata"]["labels"]["team"], "blue");
+    assert_eq!(found["spec"]["taints"][0]["key"], "dedicated");
+    home.write_cluster("one", &format!("{ONE}{EDGE}"));
+    home.ok("up one");
+    let found = entry(home, "one-worker");
+    assert!(found["metadata"]["labels"]["team"].is_null(), "{found}");
+    assert!(found["spec"]["taints"].is_null(), "{found}");
+    assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
+}
+
+fn entry(home: &Home, host: &str) -> Value {
+    let text = home.ok(&format!("kubectl -c one -- get node {host} -o json"));
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// Budgets are respected, and nothing stored is lost unasked.
@@ -135,8 +189,7 @@ fn healed(home: &Home) {
     assert!(told.contains("the container of node one-worker is gone"), "{told}");
     assert_eq!(node(home, "edge")["state"], "Ready");
     assert_eq!(gpus(home, "one-worker"), "2");
-    let core = home.ok("kubectl -c one -- get node one-control-plane -o json");
-    let core: Value = serde_json::from_str(&core).expect("JSON");
+    let core = entry(home, "one-control-plane");
     assert_eq!(core["metadata"]["labels"]["zone"], "a");
     assert_eq!(core["spec"]["taints"][0]["key"], "mine", "somebody else's taint stays");
     assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));

@@ -38,11 +38,13 @@ mod matrix;
 mod nats_smoke;
 mod options;
 mod pipe;
+mod power;
 mod registry;
 mod release;
 mod results;
 mod services;
 mod small_disk;
+mod stored;
 mod surroundings;
 mod troubles;
 
