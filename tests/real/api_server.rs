@@ -244,20 +244,24 @@ async fn nodes(kube: &Kube, client: &Client) {
 async fn pods(kube: &Kube, client: &Client) {
     let nobody = kube.explain("messaging", "app=x").await;
     assert_eq!(nobody, "no pod app=x in namespace messaging");
-    for object in [
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "x-0", "namespace": "messaging", "labels": {"app": "x"}},
-            "spec": {"containers": [{"name": "x", "image": "example.com/x:1"}]},
-        }),
-        json!({
-            "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": "FailedScheduling",
-            "metadata": {"name": "x-0.1", "namespace": "messaging"},
-            "involvedObject": {"kind": "Pod", "name": "x-0", "namespace": "messaging"},
-            "message": "0/1 nodes are available", "count": 3,
-        }),
-    ] {
+    for object in [json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "x-0", "namespace": "messaging", "labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "x", "image": "example.com/x:1"}]},
+    })] {
         create(client, object).await;
+    }
+    let pods = kube.pods("messaging", "app=x").await.unwrap();
+    // One of this pod, and one of another that had its name before.
+    for (uid, message) in [(pods[0].uid.as_str(), "0/1 nodes are available"), ("gone", "of before")]
+    {
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": "FailedScheduling",
+            "metadata": {"name": format!("x-0.{}", message.len()), "namespace": "messaging"},
+            "involvedObject": {"kind": "Pod", "name": "x-0", "namespace": "messaging", "uid": uid},
+            "message": message, "count": 3,
+        });
+        create(client, event).await;
     }
     let explained = kube.explain("messaging", "app=x").await;
     insta::assert_snapshot!(explained, @"pod x-0 is Pending, not ready; last events: Warning FailedScheduling (3 times): 0/1 nodes are available");
