@@ -10,6 +10,7 @@ use super::{
     power, removal, smoke, surroundings,
 };
 use crate::plan::{Action, Step};
+use crate::state::kubeconfig;
 use crate::world::engine::UNREACHABLE;
 use crate::world::forward::Backends;
 use crate::{Error, Result};
@@ -140,7 +141,8 @@ impl Perform for Context {
                 {
                     self.events.progress(&step.id, error.to_string());
                 }
-                removal::node(self, &node.node.host).await
+                removal::node(self, &node.node.host).await?;
+                if stays { Ok(()) } else { kubeconfig::remove_own(&self.state()) }
             }
             Action::CreateBalancer(plan) => removal::node(self, &plan.host).await,
             Action::CreateNetwork { name, .. } => removal::network(self, name).await,

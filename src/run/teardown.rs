@@ -82,10 +82,12 @@ async fn await_late_creations(
 }
 
 /// After a failed `up`: removes the state of a cluster of which no container is left, and the
-/// engine's service if it served only that.
+/// engine's service if it served only that. Whoever still has its own kubeconfig was a cluster before:
+/// of one that was lost, nothing more is lost without a word.
 pub async fn sweep(world: &World, paths: &Paths, cluster: &ClusterName) -> Result<()> {
     let filter = format!("{}={cluster}", kind::CLUSTER_LABEL);
-    if world.engine.containers(&[&filter]).await?.is_empty() {
+    let was = paths.cluster(cluster).kubeconfig().exists();
+    if !was && world.engine.containers(&[&filter]).await?.is_empty() {
         paths.remove_cluster(cluster)?;
     }
     release_engine(world).await
