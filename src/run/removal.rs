@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::Result;
 use crate::provider::{kind, labels};
 use crate::state::{kubeconfig, reservation};
-use crate::world::engine::{EngineResult, Fault};
+use crate::world::engine::{ContainerLine, EngineError, EngineResult, Fault};
 
 /// How long the engine may go on with what a killed process asked of it.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -19,6 +19,11 @@ pub(super) async fn node(context: &Context, host: &str) -> Result<()> {
     let engine = &context.world.engine;
     settled(|| async {
         engine.remove(host).await?;
+        // The answer may be that of a second request while the first is still carried out.
+        if engine.inspect(host).await?.is_some() {
+            let action = format!("remove container {host}");
+            return Err(EngineError::new(Fault::Conflict, action, "it is being removed"));
+        }
         for volume in engine.volumes(&[host]).await? {
             engine.remove_volume(&volume.name).await?;
         }
@@ -64,15 +69,27 @@ where
 pub(super) async fn network(context: &Context, name: &str) -> Result<()> {
     let lock = context.shared_lock("remove the network").await?;
     let engine = &context.world.engine;
-    let containers = engine.containers(&[]).await?;
-    let users = containers.iter().filter(|line| line.networks.iter().any(|on| on == name)).count();
     // Where it cannot be known, it stays: the other cluster's teardown removes it.
     let others = reservation::others(&context.paths, &context.cluster, &lock);
     let free = others.is_ok_and(|others| others.values().all(|other| other.network != name));
-    if users == 0 && free {
-        engine.remove_network(name).await?;
+    if !free {
+        return Ok(());
     }
-    Ok(())
+    let own = context.cluster.as_str();
+    settled(|| async {
+        let containers = engine.containers(&[]).await?;
+        let is_user = |line: &&ContainerLine| line.networks.iter().any(|on| on == name);
+        let (ours, others): (Vec<_>, Vec<_>) = containers
+            .iter()
+            .filter(is_user)
+            .partition(|line| line.labels.get(labels::CLUSTER).is_some_and(|it| it == own));
+        if !ours.is_empty() {
+            let action = format!("remove network {name}");
+            return Err(EngineError::new(Fault::Conflict, action, "a node is being removed"));
+        }
+        if others.is_empty() { engine.remove_network(name).await } else { Ok(()) }
+    })
+    .await
 }
 
 /// Our own kubeconfig, by which a later run would take the cluster for one that was lost, and the

@@ -135,7 +135,7 @@ fn copied_out(folder: &Path) -> PathBuf {
     let container = podman(["create", &image().expect("checked before")]);
     let container = container.trim();
     podman(["cp", &format!("{container}:/bin/registry"), &program.display().to_string()]);
-    podman(["rm", container]);
+    podman(["rm", "-v", container]);
     program
 }
 

@@ -40,7 +40,7 @@ fn server_program(folder: &Path) -> PathBuf {
     let container = podman(["create", &image().expect("checked before")]);
     let container = container.trim();
     podman(["cp", &format!("{container}:/nats-server"), &program.display().to_string()]);
-    podman(["rm", container]);
+    podman(["rm", "-v", container]);
     program
 }
 
