@@ -15,9 +15,9 @@ use super::pipe::Home;
 const HEARD: Duration = Duration::from_secs(20);
 
 /// Files of an archive by path below its folder.
-type Files = BTreeMap<String, String>;
+pub type Files = BTreeMap<String, String>;
 
-fn unpack(path: &Path) -> Files {
+pub fn unpack(path: &Path) -> Files {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
     let mut files = Files::new();

@@ -19,6 +19,7 @@
 
 mod api_server;
 mod bad_days;
+mod bad_days_nodes;
 mod cache;
 #[allow(dead_code, reason = "the document is made in tests/it")]
 #[path = "../troubles/case.rs"]
@@ -96,6 +97,7 @@ fn main() {
     cases.extend(troubles::CASES);
     cases.extend(kill::CASES);
     cases.extend(live::CASES);
+    cases.extend(bad_days_nodes::CASES);
     cases.extend(matrix::CASES);
     cases.extend(release::CASES);
     // libtest takes one filter; a person debugging wants several.
