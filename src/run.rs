@@ -36,6 +36,7 @@ mod drain;
 pub mod evidence;
 pub mod images;
 mod kubelet;
+pub mod list;
 pub mod logs;
 pub mod node;
 mod nodes;

@@ -3,7 +3,7 @@
 use super::app::App;
 use crate::Result;
 use crate::report::Table;
-use crate::run::status;
+use crate::run::list;
 
 /// List clusters that pipe made
 #[derive(Debug, clap::Args)]
@@ -11,7 +11,7 @@ use crate::run::status;
 pub struct Args {}
 
 pub(super) async fn run(app: &App, _args: Args) -> Result<()> {
-    let clusters = app.looking(async |world| status::list(world, &app.paths).await).await?;
+    let clusters = app.looking(async |world| list::list(world, &app.paths).await).await?;
     app.show(&clusters, || {
         if clusters.is_empty() {
             return "no clusters; `pipe up` makes one\n".to_owned();

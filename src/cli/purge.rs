@@ -5,7 +5,7 @@ use std::io::BufRead as _;
 use serde::Serialize;
 
 use super::app::App;
-use crate::run::status;
+use crate::run::list;
 use crate::world::World;
 use crate::{Error, Result};
 
@@ -65,7 +65,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
 /// # Errors
 /// A cluster is still there.
 async fn built_images(app: &App, world: &World) -> Result<Vec<String>> {
-    if let Some(cluster) = status::clusters(world, &app.paths).await?.first() {
+    if let Some(cluster) = list::clusters(world, &app.paths).await?.first() {
         return Err(Error::failed("cluster-left", format!("cluster {cluster} is still there"))
             .hint("remove clusters first: pipe teardown --all"));
     }

@@ -36,7 +36,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         // Nothing is read from files, so a broken file cannot keep a cluster alive.
         let sources = Sources::built_in();
         let clusters = if args.all {
-            crate::run::status::clusters(&world, &app.paths).await?
+            crate::run::list::clusters(&world, &app.paths).await?
         } else {
             vec![cluster_name(&args.cluster)?]
         };

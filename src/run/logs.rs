@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::components::selector;
-use super::status::{clusters, no_cluster, spec_of};
+use super::list::clusters;
+use super::status::{no_cluster, spec_of};
 use crate::provider::kind::CLUSTER_LABEL;
 use crate::provider::labels;
 use crate::spec::ClusterName;

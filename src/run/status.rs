@@ -1,4 +1,4 @@
-//! `status` and `list`: what is there, re-read; the receipt only says what was last done.
+//! `status`: what is there, re-read; the receipt only says what was last done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use super::up::{Endpoint, endpoints};
 use super::{api_fault, observe};
 use crate::plan::observed::{NodeFacts, NodeStage};
 use crate::plan::{Observed, Reservation};
-use crate::provider::{kind, labels};
+use crate::provider::kind;
 use crate::report::Table;
 use crate::spec::source::Sources;
 use crate::spec::{Arch, ClusterName, NetworkMode, Node, ProfileName, Spec};
@@ -17,69 +17,7 @@ use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::state::reservation;
 use crate::world::World;
-use crate::world::engine::State;
 use crate::{Error, Result};
-
-/// One line of `pipe list`.
-#[derive(Debug, Serialize)]
-pub struct ClusterLine {
-    /// Name.
-    pub name: String,
-    /// Provider.
-    pub provider: &'static str,
-    /// Node containers that run.
-    pub running: usize,
-    /// Node containers.
-    pub nodes: usize,
-    /// `running`, `stopped`, `partly running`, `leftovers`.
-    pub state: &'static str,
-    /// The profile it was last brought up with.
-    pub profile: Option<String>,
-    /// Context in kubeconfig.
-    pub context: String,
-}
-
-/// Every cluster of ours: by engine label, and by state folder where no container is left.
-pub async fn list(world: &World, paths: &Paths) -> Result<Vec<ClusterLine>> {
-    let mut lines = Vec::new();
-    let containers = world.engine.containers(&[labels::CLUSTER]).await?;
-    for name in clusters(world, paths).await? {
-        let own: Vec<_> = containers
-            .iter()
-            .filter(|c| c.labels.get(labels::CLUSTER).is_some_and(|c| c == name.as_str()))
-            .filter(|container| !observe::is_balancer(container))
-            .collect();
-        let running = own.iter().filter(|container| container.state == State::Running).count();
-        let state = match (running, own.len()) {
-            (_, 0) => "leftovers",
-            (0, _) => "stopped",
-            (running, all) if running == all => "running",
-            _ => "partly running",
-        };
-        lines.push(ClusterLine {
-            provider: "kind",
-            running,
-            nodes: own.len(),
-            state,
-            profile: Receipt::load(&paths.cluster(&name))?.profile.map(String::from),
-            context: kind::context(name.as_str()),
-            name: name.to_string(),
-        });
-    }
-    Ok(lines)
-}
-
-/// Names of every cluster of ours.
-pub async fn clusters(world: &World, paths: &Paths) -> Result<Vec<ClusterName>> {
-    let mut names: Vec<ClusterName> = paths.clusters()?;
-    for container in world.engine.containers(&[labels::CLUSTER]).await? {
-        let label = container.labels.get(labels::CLUSTER).map(String::as_str);
-        names.extend(label.and_then(|name| ClusterName::parse(name).ok()));
-    }
-    names.sort();
-    names.dedup();
-    Ok(names)
-}
 
 /// `pipe status`.
 #[derive(Debug, Serialize)]
