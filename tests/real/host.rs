@@ -62,7 +62,7 @@ pub fn podman<const N: usize>(arguments: [&str; N]) -> String {
 }
 
 /// Everything on the host that a test could leave behind.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Residue {
     containers: BTreeSet<String>,
     networks: BTreeSet<String>,
@@ -74,6 +74,19 @@ pub struct Residue {
 }
 
 impl Residue {
+    /// What was not there before. What went meanwhile is nobody's residue: an image without a name
+    /// may be given one again, and removed by it.
+    pub fn since(&self, before: &Residue) -> Residue {
+        let new = |now: &BTreeSet<String>, before| now.difference(before).cloned().collect();
+        Residue {
+            containers: new(&self.containers, &before.containers),
+            networks: new(&self.networks, &before.networks),
+            volumes: new(&self.volumes, &before.volumes),
+            nameless_images: new(&self.nameless_images, &before.nameless_images),
+            mounts: new(&self.mounts, &before.mounts),
+        }
+    }
+
     /// What is there now.
     pub fn now() -> Residue {
         let lines = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();

@@ -191,7 +191,8 @@ impl Home {
     /// Asserts that nothing of any cluster is left, neither on the host nor in this home.
     #[track_caller]
     pub fn assert_clean(&self) {
-        assert_eq!(Residue::now(), self.before, "left on the host");
+        let left = Residue::now().since(&self.before);
+        assert_eq!(left, Residue::default(), "left on the host");
         let state: Vec<String> = host::files_below(&self.path("state"))
             .into_iter()
             .filter(|path| !path.contains("/evidence/"))
