@@ -79,7 +79,7 @@ fn build_image(home: &Home) {
     std::fs::write(folder.join("foreign"), foreign_program()).expect("a file");
     let file = "FROM scratch\nCOPY --chmod=755 app foreign /\nENTRYPOINT [\"/foreign\"]\n";
     std::fs::write(folder.join("Containerfile"), file).expect("a file");
-    podman(["build", "-q", "-t", IMAGE, &folder.to_string_lossy()]);
+    podman(["build", "-q", "--layers=false", "-t", IMAGE, &folder.to_string_lossy()]);
 }
 
 /// Removes the image also when the test fails.
@@ -190,7 +190,7 @@ fn no_room_in_a_node(home: &Home) {
     std::fs::write(folder.join("ballast"), super::registry::ballast(24 << 20)).expect("a file");
     std::fs::write(folder.join("Containerfile"), "FROM scratch\nCOPY ballast /\n").expect("a file");
     let name = "localhost/pipe-ballast:1";
-    podman(["build", "-q", "-t", name, &folder.to_string_lossy()]);
+    podman(["build", "-q", "--layers=false", "-t", name, &folder.to_string_lossy()]);
     let ingest = "/var/lib/containerd/io.containerd.content.v1.content/ingest";
     podman(["exec", NODE, "mount", "-t", "tmpfs", "-o", "size=8m", "none", ingest]);
     let result = failed(&mut home.command(&format!("images load -c one {name}")), 4);
