@@ -218,14 +218,14 @@ impl Registry {
                 format!("{what}: the registry {name} has had enough of us"),
             )
             .hint(format!("log in, which raises the limit: podman login {name}")),
-            StatusCode::INSUFFICIENT_STORAGE => Error::host(
-                "registry-full",
-                format!("{what}: the registry {name} has no room left"),
-            ),
-            _ if text.contains("no space left on device") => Error::host(
-                "registry-full",
-                format!("{what}: the registry {name} has no room left"),
-            ),
+            _ if status == StatusCode::INSUFFICIENT_STORAGE
+                || text.contains("no space left on device") =>
+            {
+                Error::host(
+                    "registry-full",
+                    format!("{what}: the registry {name} has no room left"),
+                )
+            }
             _ => Error::failed(
                 "registry-refused",
                 format!("{what}: the registry {name} answers {status}"),

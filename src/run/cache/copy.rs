@@ -50,7 +50,10 @@ pub async fn copy(from: &Repository, to: &Repository, freight: Freight<'_>) -> R
     let manifest = whole(from, freight.digest).await?;
     let mut copied = Copied::default();
     match manifest.shape()? {
-        Shape::Image(image) => copied += blobs(from, to, &image).await?,
+        Shape::Image(shape) => {
+            copied += blobs(from, to, &shape).await?;
+            to.put_manifest(&manifest, None).await?;
+        }
         Shape::Index(index) => {
             let (needed, others): (Vec<_>, Vec<_>) =
                 index.manifests().iter().partition(|child| is_needed(child, freight.arches));
@@ -58,16 +61,16 @@ pub async fn copy(from: &Repository, to: &Repository, freight: Freight<'_>) -> R
                 return Err(not_for(from, &freight, index.manifests()));
             }
             for child in needed {
-                copied += child_of(from, to, child).await?;
+                copied += image(from, to, child.digest().as_ref()).await?;
             }
             if to.put_manifest(&manifest, None).await.is_err() {
                 for child in others {
-                    copied += child_of(from, to, child).await?;
+                    copied += image(from, to, child.digest().as_ref()).await?;
                 }
+                to.put_manifest(&manifest, None).await?;
             }
         }
     }
-    to.put_manifest(&manifest, None).await?;
     copied += referrers(from, to, freight.digest).await?;
     // From here on it is found.
     if freight.tag.is_some() {
@@ -104,10 +107,6 @@ async fn whole(from: &Repository, digest: &str) -> Result<Manifest> {
             .because(format!("the registry {} does not have it (any more)", from.registry().name()))
             .hint("if its publisher has removed it, choose another tag and lock it anew")
     })
-}
-
-async fn child_of(from: &Repository, to: &Repository, child: &Descriptor) -> Result<Copied> {
-    image(from, to, child.digest().as_ref()).await
 }
 
 /// One image with its referrers, without a tag.

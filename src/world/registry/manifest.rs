@@ -6,7 +6,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 
 use super::Repository;
-use crate::{Error, Result, digest};
+use crate::trust::attached;
+use crate::{Error, Result};
 
 /// What we read, in the order that we prefer: Docker's own types mean the same as OCI's.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -40,7 +41,7 @@ pub enum Shape {
 impl Manifest {
     /// Bytes with their digest.
     pub fn new(media_type: impl Into<String>, bytes: Vec<u8>) -> Manifest {
-        let digest = sha256(&bytes);
+        let digest = attached::sha256(&bytes);
         Manifest { media_type: media_type.into(), digest, bytes }
     }
 
@@ -88,12 +89,6 @@ impl Manifest {
     }
 }
 
-/// `sha256:…` of some bytes.
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    format!("sha256:{}", digest::hex(&sha2::Sha256::digest(bytes)))
-}
-
 impl Repository {
     /// The manifest of a tag or a digest; `None` if there is none.
     ///
@@ -129,15 +124,6 @@ impl Repository {
             return Err(wrong(&what, reference, &manifest.digest));
         }
         Ok(Some(manifest))
-    }
-
-    /// The digest that a tag names now; `None` if there is none.
-    ///
-    /// # Errors
-    /// As for [`Repository::manifest`].
-    pub async fn digest(&self, tag: &str) -> Result<Option<String>> {
-        // A HEAD would trust a header that nobody checked, and Docker Hub counts both alike.
-        Ok(self.manifest(tag).await?.map(|manifest| manifest.digest))
     }
 
     /// Stores a manifest under its digest, and under `tag` where one is given.
