@@ -18,11 +18,21 @@ use crate::provider::kind;
 use crate::spec::ClusterName;
 use crate::state::reservation;
 use crate::world::World;
+use crate::world::engine::Exec;
 use crate::world::kube::Kube;
 use crate::{Error, Result};
 
 /// What a node's programs get to end by themselves, databases above all, before they are killed.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// What the API server gets to take the first of two signals; a node that hangs is then stopped anyway.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The first signal ends its listening, the second (by systemd, when the container stops) the
+/// server itself. With the second alone it waits a minute for open watches
+/// (`ShutdownTimeout` in k8s.io/apiserver), by then for an etcd that ended before it.
+/// Kubelet first: it would start the server anew.
+const END_API_SERVER: &str = "systemctl stop kubelet; pkill -TERM -x kube-apiserver";
 
 /// From the API's first answer until a registered node shows what was set on it.
 const RESTORE: Duration = Duration::from_secs(60);
@@ -99,8 +109,15 @@ async fn run_in(
 
 /// Asks a node's programs to end, waits, and kills what is left.
 pub(super) async fn stop_node(context: &Context, host: &str) -> Result<()> {
+    let engine = &context.world.engine;
+    let stop = async {
+        // Only saves time, and a load balancer or a worker has no API server: its failure is none.
+        let farewell = Exec::new(["sh", "-c", END_API_SERVER]).within(FAREWELL);
+        let _only_saves_time = engine.exec(host, farewell).await;
+        engine.stop(host, GRACE).await
+    };
     tokio::select! {
-        stopped = context.world.engine.stop(host, GRACE) => Ok(stopped?),
+        stopped = stop => Ok(stopped?),
         () = context.stop.cancelled() => Err(Error::interrupted()),
     }
 }

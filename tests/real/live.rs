@@ -83,7 +83,7 @@ fn added(home: &Home) {
 fn slept(home: &Home, stored: &Stored) {
     let addresses = power::addresses(&HOSTS);
     home.ok("stop one");
-    for host in ["one-worker", "one-worker2"] {
+    for host in HOSTS {
         let code = podman(["inspect", host, "--format", "{{.State.ExitCode}}"]);
         assert_ne!(code.trim(), "137", "{host} was killed: it did not end by itself");
     }
