@@ -92,21 +92,30 @@ impl Kube {
         lines: u32,
     ) -> Result<String> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let mut parameters = LogParams {
-            container: Some(source.container.clone()),
-            tail_lines: Some(i64::from(lines)),
-            previous: true,
-            ..LogParams::default()
-        };
         let what = format!("read the log of {namespace}/{}", source.pod);
-        match self.call(&what, api.logs(&source.pod, &parameters)).await {
-            Ok(said) if !said.trim().is_empty() => Ok(said),
-            _ => {
-                parameters.previous = false;
-                self.call(&what, api.logs(&source.pod, &parameters)).await
+        // Of the run before, whose log may be removed by now; then of the one that ended just now.
+        for previous in [true, false] {
+            let parameters = LogParams {
+                container: Some(source.container.clone()),
+                tail_lines: Some(i64::from(lines)),
+                previous,
+                ..LogParams::default()
+            };
+            match self.call(&what, api.logs(&source.pod, &parameters)).await {
+                Ok(said) if is_said(&said) => return Ok(said),
+                Err(error) if !previous => return Err(error),
+                _ => {}
             }
         }
+        Ok(String::new())
     }
+}
+
+/// Whether a log holds a container's own words. For a container that is removed kubelet answers with
+/// success and a sentence of its own (`GetContainerLogs` in its `kuberuntime_container.go`).
+fn is_said(log: &str) -> bool {
+    let log = log.trim();
+    !log.is_empty() && !log.starts_with("unable to retrieve container logs for ")
 }
 
 /// Whether the error says that the pod, or the container, is gone.
@@ -150,6 +159,14 @@ fn line(text: String) -> LogLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_of_kubelet_is_not_the_containers() {
+        assert!(is_said("exec /foreign: exec format error\n"));
+        assert!(!is_said(" \n"));
+        let removed = "unable to retrieve container logs for containerd://f1273501873c";
+        assert!(!is_said(removed));
+    }
 
     #[test]
     fn lines_begin_with_their_time() {
