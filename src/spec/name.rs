@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod cached;
 pub mod url;
 
 /// Longest DNS label (RFC 1123).
