@@ -19,6 +19,7 @@ pub mod component_file;
 pub mod config_file;
 pub mod duration;
 pub mod embedded;
+pub mod forbidden_file;
 mod hash;
 pub mod kubernetes;
 pub mod label;

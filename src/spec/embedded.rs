@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
+use super::forbidden_file;
 use super::source::{CHARTS_FOLDER, Folder, stem};
 
 static CLUSTERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/clusters");
@@ -19,12 +20,12 @@ static CHARTS: &[(&str, Dir<'_>)] = &[
 
 /// The files of a folder, by name without ending.
 pub(super) fn files(folder: Folder) -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let below = |folder| PROFILES.get_dir(folder).into_iter().flat_map(Dir::files).collect();
     let files: Vec<_> = match folder {
         Folder::Clusters => CLUSTERS.files().collect(),
         Folder::Profiles => PROFILES.files().collect(),
-        Folder::Components => {
-            PROFILES.get_dir("components").into_iter().flat_map(Dir::files).collect()
-        }
+        Folder::Components => below("components"),
+        Folder::Trust => below("trust"),
     };
     files.into_iter().filter_map(|file| Some((stem(file.path())?, file.contents())))
 }
@@ -48,8 +49,10 @@ pub(super) fn collect<B: From<&'static [u8]>>(
 /// Every file, by its path in a project: what `pipe init` writes.
 pub fn all() -> Vec<(PathBuf, &'static [u8])> {
     let mut found = Vec::new();
-    for folder in [Folder::Clusters, Folder::Profiles, Folder::Components] {
-        for (name, bytes) in files(folder) {
+    for folder in Folder::ALL {
+        // What a project says there comes on top of ours, so a copy says nothing.
+        let adds = |name| folder == Folder::Trust && name == forbidden_file::NAME;
+        for (name, bytes) in files(folder).filter(|(name, _)| !adds(*name)) {
             found.push((Path::new(folder.path()).join(format!("{name}.yaml")), bytes));
         }
     }

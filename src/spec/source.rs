@@ -32,15 +32,22 @@ pub enum Folder {
     Profiles,
     /// `profiles/components/`.
     Components,
+    /// `profiles/trust/`.
+    Trust,
 }
 
 impl Folder {
+    /// Every one.
+    pub const ALL: [Folder; 4] =
+        [Folder::Clusters, Folder::Profiles, Folder::Components, Folder::Trust];
+
     /// Its path below the project's folder.
     pub const fn path(self) -> &'static str {
         match self {
             Folder::Clusters => "clusters",
             Folder::Profiles => "profiles",
             Folder::Components => "profiles/components",
+            Folder::Trust => "profiles/trust",
         }
     }
 }
@@ -421,7 +428,7 @@ mod tests {
     #[test]
     fn the_binary_holds_every_file_of_the_repository() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for folder in [Folder::Clusters, Folder::Profiles, Folder::Components] {
+        for folder in Folder::ALL {
             let mut on_disk: Vec<_> = fs::read_dir(repository.join(folder.path()))
                 .unwrap()
                 .filter_map(|entry| Some(stem(&entry.unwrap().path())?.to_owned()))

@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("trust", &["digest", "error"]),
     ("error", &[]),
-    ("spec", &["digest", "error"]),
+    ("spec", &["digest", "error", "trust"]),
     ("plan", &["digest", "error", "spec", "report::event"]),
     ("report", &["error", "spec::name"]),
     ("world", &["digest", "error", "trust", "spec::name", "report::event"]),

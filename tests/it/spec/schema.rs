@@ -8,8 +8,8 @@ use pipe::spec::problem::Problems;
 use pipe::spec::read::Cursor;
 use pipe::spec::source::{Folder, Sources};
 use pipe::spec::{
-    cluster_file, component_file, config_file, mount_file, node_file, patch_file, port, port_file,
-    profile_file, yaml,
+    cluster_file, component_file, config_file, forbidden_file, mount_file, node_file, patch_file,
+    port, port_file, profile_file, yaml,
 };
 use serde_json::Value;
 
@@ -41,6 +41,8 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("profile", "/$defs/component/properties", profile_file::COMPONENT_KEYS),
         ("config", "/properties", config_file::KEYS),
         ("config", "/properties/proxy/oneOf/1/properties", config_file::PROXY_KEYS),
+        ("forbidden", "/properties", forbidden_file::KEYS),
+        ("forbidden", "/$defs/rule/properties", forbidden_file::RULE_KEYS),
         ("component", "/properties", component_file::KEYS),
         ("component", "/properties/credentials/properties", component_file::CREDENTIAL_KEYS),
         ("component", "/$defs/credential/properties", component_file::CREDENTIAL_VALUE_KEYS),
@@ -57,13 +59,14 @@ fn schemas_know_the_keys_that_the_reader_knows() {
 #[test]
 fn every_shipped_file_fits_its_schema() {
     let sources = Sources::built_in();
-    for (kind, folder) in [
-        ("cluster", Folder::Clusters),
-        ("profile", Folder::Profiles),
-        ("component", Folder::Components),
-    ] {
-        let schema = schema(kind);
+    for folder in Folder::ALL {
         for name in sources.names(folder).unwrap().keys() {
+            let schema = schema(match folder {
+                Folder::Clusters => "cluster",
+                Folder::Profiles => "profile",
+                Folder::Components => "component",
+                Folder::Trust => "forbidden",
+            });
             let file = sources.read(folder, name).unwrap().unwrap();
             let problems = Problems::default();
             let part = yaml::parse(&file.shown, &file.bytes, &problems).unwrap();
