@@ -54,6 +54,33 @@ pub struct Attachment {
     pub blobs: Vec<Blob>,
 }
 
+/// Largest signature worth reading: ours have under two thousand bytes, those with certificates and
+/// a log's proof some twenty thousand.
+pub const SIZE_MAX: u64 = 1 << 20;
+
+/// The layers of a manifest that are bundles.
+pub fn bundles(manifest: &ImageManifest) -> impl Iterator<Item = &Descriptor> {
+    layers(manifest, bundle::MEDIA_TYPE)
+}
+
+/// The layers of a manifest that are documents of the older form, with their signatures.
+pub fn documents(manifest: &ImageManifest) -> impl Iterator<Item = (&Descriptor, Vec<u8>)> {
+    layers(manifest, simple::MEDIA_TYPE).filter_map(|layer| {
+        let text = layer.annotations().as_ref()?.get(simple::SIGNATURE)?;
+        Some((layer, BASE64_STANDARD.decode(text).ok()?))
+    })
+}
+
+fn layers<'a>(
+    manifest: &'a ImageManifest,
+    media_type: &'static str,
+) -> impl Iterator<Item = &'a Descriptor> {
+    let is_wanted = move |layer: &&Descriptor| {
+        layer.media_type().to_string() == media_type && layer.size() <= SIZE_MAX
+    };
+    manifest.layers().iter().filter(is_wanted)
+}
+
 /// The tag under which the older form lies: `sha256:ab…` → `sha256-ab….sig`.
 pub fn signature_tag(digest: &str) -> String {
     format!("{}.sig", digest.replacen(':', "-", 1))

@@ -1,19 +1,11 @@
 //! Signatures of an image in a registry: written in both forms, read in both.
 
-use std::collections::HashMap;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use oci_spec::image::{Descriptor, ImageManifest};
+use oci_spec::image::Descriptor;
 
 use crate::trust::attached::{self, Attachment};
 use crate::trust::{KeyId, PublicKey, Refusal, SigningKey, bundle, simple};
 use crate::world::registry::{Manifest, Repository, Shape};
 use crate::{Error, Kind, Result};
-
-/// Largest signature worth reading: ours have under two thousand bytes, those with certificates and
-/// a log's proof some twenty thousand.
-const SIZE_MAX: u64 = 1 << 20;
 
 /// How an image is signed: a repository's name for the documents, the key, and the time (RFC 3339).
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +111,7 @@ async fn bundles(repository: &Repository, digest: &str) -> Result<Vec<Vec<u8>>> 
         };
         // Some registries rewrite what a list says of its entries: only the manifest counts.
         let Ok(Shape::Image(manifest)) = manifest.shape() else { continue };
-        for layer in bounded(&manifest, bundle::MEDIA_TYPE) {
+        for layer in attached::bundles(&manifest) {
             found.push(repository.blob(layer.digest().as_ref(), layer.size()).await?);
         }
     }
@@ -136,25 +128,9 @@ async fn documents(
     };
     let Ok(Shape::Image(manifest)) = manifest.shape() else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for layer in bounded(&manifest, simple::MEDIA_TYPE) {
-        let annotations: Option<&HashMap<String, String>> = layer.annotations().as_ref();
-        let signature = annotations.and_then(|it| it.get(simple::SIGNATURE));
-        let Some(signature) = signature.and_then(|text| BASE64_STANDARD.decode(text).ok()) else {
-            continue;
-        };
+    for (layer, signature) in attached::documents(&manifest) {
         let payload = repository.blob(layer.digest().as_ref(), layer.size()).await?;
         found.push((layer.clone(), simple::Signed { payload, signature }));
     }
     Ok(found)
-}
-
-fn bounded<'a>(
-    manifest: &'a ImageManifest,
-    media_type: &str,
-) -> impl Iterator<Item = &'a Descriptor> {
-    let wanted = media_type.to_owned();
-    let is_wanted = move |layer: &&Descriptor| {
-        layer.media_type().to_string() == wanted && layer.size() <= SIZE_MAX
-    };
-    manifest.layers().iter().filter(is_wanted)
 }
