@@ -24,6 +24,7 @@ pub mod smoke;
 pub mod spec;
 pub mod state;
 pub mod trust;
+pub mod verifier;
 pub mod world;
 
 pub use error::{Error, Kind, Result};

@@ -35,3 +35,4 @@ mod spec;
 mod surroundings;
 mod tool_download;
 mod troubles;
+mod verifier;
