@@ -20,7 +20,9 @@ pub mod config_file;
 pub mod duration;
 pub mod embedded;
 pub mod forbidden_file;
+mod forbidden_images;
 mod hash;
+pub mod image_names;
 pub mod kubernetes;
 pub mod label;
 mod load;
@@ -28,6 +30,7 @@ pub mod mount_file;
 pub mod name;
 pub mod node_file;
 mod order;
+mod packed_chart;
 pub mod patch;
 pub mod patch_file;
 pub mod port;
@@ -41,6 +44,7 @@ mod values;
 pub mod yaml;
 
 pub use bucket::BucketName;
+pub use forbidden_file::forbidden;
 pub use load::load;
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
 

@@ -84,7 +84,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
 }
 
 async fn put(app: &App, operation: &str, names: Vec<String>, place: Place) -> Result<()> {
-    let request = Request { cluster: cluster_name(&place.cluster)?, node: place.node, names };
+    let forbidden = crate::spec::forbidden(&app.sources()?)?;
+    let cluster = cluster_name(&place.cluster)?;
+    let request = Request { cluster, node: place.node, names, forbidden };
+    request.permitted()?;
     let done = app.narrated(async |events| {
         // Another `pipe` may be replacing the nodes at this moment.
         let _lock = app.lock(&request.cluster, operation, events).await?;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::{Problems, suggestion};
+use super::forbidden_images::Search;
+use super::problem::suggestion;
 use super::read::{self, Cursor, Fields};
 use super::source::SourceFile;
 use super::template::{self, Piece};
@@ -53,7 +54,8 @@ const GENERATE_MOST: u64 = 128;
 const DEADLINE_REMEDY: &str = "write a time such as 90s, 3m or 1h";
 
 /// Reads a component file; every problem is noted. What is returned may be short of them.
-pub fn read(source: &SourceFile, problems: &Problems) -> Option<Definition> {
+pub(super) fn read(source: &SourceFile, search: Search<'_>) -> Option<Definition> {
+    let problems = search.problems;
     let part = yaml::parse(&source.shown, &source.bytes, problems)?;
     let fields = Cursor::new(&source.shown, problems, &part).fields(KEYS, &[])?;
     let name = read::header(&fields, "Component", &source.name)
@@ -64,7 +66,7 @@ pub fn read(source: &SourceFile, problems: &Problems) -> Option<Definition> {
     let definition = Definition {
         description: description.and_then(|c| c.text()).unwrap_or_default().to_owned(),
         chart: read_chart(&fields),
-        images: read_images(&fields),
+        images: read_images(&fields, search),
         needs: read_needs(&fields, name.as_ref()),
         values: read_values(&fields, &ports),
         sizes: read_sizes(&fields, &ports),
@@ -76,6 +78,7 @@ pub fn read(source: &SourceFile, problems: &Problems) -> Option<Definition> {
         credentials,
         name: name?,
     };
+    search.file(source, Some(&definition));
     Some(definition)
 }
 
@@ -104,7 +107,7 @@ fn read_chart(fields: &Fields<'_>) -> String {
     chart.and_then(|c| c.parsed(dns_label, "name a folder of charts-cache/")).unwrap_or_default()
 }
 
-fn read_images(fields: &Fields<'_>) -> Vec<ImageName> {
+fn read_images(fields: &Fields<'_>, search: Search<'_>) -> Vec<ImageName> {
     fields.required("images", "[REGISTRY/REPOSITORY:TAG], every image that the chart runs");
     let mut images = Vec::new();
     for cursor in items(fields, "images") {
@@ -113,6 +116,7 @@ fn read_images(fields: &Fields<'_>) -> Vec<ImageName> {
         if images.contains(&image) {
             cursor.problem(format!("{image} stands twice"), "keep one of them");
         }
+        search.image(cursor, image.as_str());
         images.push(image);
     }
     images

@@ -1,8 +1,9 @@
 //! From names on the command line to a [`Spec`], or to every problem in every file it takes.
 
+use super::forbidden_images::Search;
 use super::problem::{Problems, suggestion};
 use super::source::{Folder, SourceFile, Sources};
-use super::{Arch, Spec, cluster_file, name, profile_file};
+use super::{Arch, Spec, cluster_file, forbidden_file, name, profile_file};
 use crate::Result;
 
 /// Reads the cluster file `cluster`, the profile `profile` (else the one that the cluster file
@@ -17,6 +18,8 @@ pub fn load(
     host_arch: Arch,
 ) -> Result<Spec> {
     let problems = Problems::default();
+    let forbidden = forbidden_file::read(sources, &problems);
+    let search = Search { forbidden: &forbidden, problems: &problems };
     let file = open_known(sources, Folder::Clusters, cluster, &problems);
     let found = file.map(|file| cluster_file::read(&file, host_arch, &problems));
     let (cluster_made, named) = found.map_or((None, None), |file| (file.cluster, file.profile));
@@ -33,7 +36,7 @@ pub fn load(
     }
     let profile = profile
         .and_then(|name| open_known(sources, Folder::Profiles, name, &problems))
-        .and_then(|file| profile_file::read(&file, sources, &problems));
+        .and_then(|file| profile_file::read(&file, sources, search));
     problems.into_result()?;
     match (cluster_made, profile) {
         (Some(cluster), Some(profile)) => Ok(Spec { cluster, profile }),

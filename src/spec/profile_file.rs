@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::{Problems, suggestion};
+use super::forbidden_images::Search;
+use super::problem::suggestion;
 use super::read::{self, Cursor, Fields};
 use super::source::{Folder, SourceFile, Sources};
 use super::{
@@ -33,7 +34,9 @@ struct Entry<'a> {
 }
 
 /// Reads a profile file and the file of each of its components; every problem is noted.
-pub fn read(source: &SourceFile, sources: &Sources, problems: &Problems) -> Option<Profile> {
+pub(super) fn read(source: &SourceFile, sources: &Sources, search: Search<'_>) -> Option<Profile> {
+    let problems = search.problems;
+    search.file(source, None);
     let part = yaml::parse(&source.shown, &source.bytes, problems)?;
     let fields = Cursor::new(&source.shown, problems, &part).fields(KEYS, &[])?;
     let name = read::header(&fields, "Profile", &source.name)
@@ -50,7 +53,7 @@ pub fn read(source: &SourceFile, sources: &Sources, problems: &Problems) -> Opti
     let credentials = fields.optional("credentials").and_then(|c| {
         c.choice(&[("generated", Credentials::Generated), ("fixed", Credentials::Fixed)], &[])
     });
-    let entries = read_components(&fields, sources, problems);
+    let entries = read_components(&fields, source, sources, search);
     find_clashes(&entries);
     let components = in_order(entries);
     let credentials = credentials.unwrap_or(Credentials::Generated);
@@ -59,8 +62,9 @@ pub fn read(source: &SourceFile, sources: &Sources, problems: &Problems) -> Opti
 
 fn read_components<'a>(
     fields: &Fields<'a>,
+    source: &SourceFile,
     sources: &Sources,
-    problems: &Problems,
+    search: Search<'_>,
 ) -> Vec<Entry<'a>> {
     let mut entries: Vec<Entry<'a>> = Vec::new();
     let list = fields.required("components", "[{name: nats, namespace: messaging}], or []");
@@ -80,7 +84,9 @@ fn read_components<'a>(
             cursor.problem(what, "keep one of them");
             continue;
         }
-        let Some(definition) = find_definition(&name, cursor, sources, problems) else { continue };
+        let Some((file, definition)) = find_definition(&name, cursor, sources, search) else {
+            continue;
+        };
         let component = Component {
             size: read_size(&fields, &definition),
             namespace: namespace.unwrap_or_default(),
@@ -91,6 +97,7 @@ fn read_components<'a>(
             name,
             definition,
         };
+        search.chart(&component, &[source, &file], sources);
         entries.push(Entry { component, cursor });
     }
     entries
@@ -150,8 +157,9 @@ fn find_definition(
     name: &ComponentName,
     cursor: Cursor<'_>,
     sources: &Sources,
-    problems: &Problems,
-) -> Option<Definition> {
+    search: Search<'_>,
+) -> Option<(SourceFile, Definition)> {
+    let problems = search.problems;
     let Some(file) = load::open(sources, Folder::Components, name.as_str(), problems).ok()? else {
         let known = load::names(sources, Folder::Components);
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -161,12 +169,12 @@ fn find_definition(
         );
         return None;
     };
-    let definition = component_file::read(&file, problems)?;
+    let definition = component_file::read(&file, search)?;
     if !definition.chart.is_empty() && sources.chart(&definition.chart).is_none() {
         let what = format!("there is no chart charts-cache/{}", definition.chart);
         problems.add(&file.shown, None, what, "add it there, or correct chart:");
     }
-    Some(definition)
+    Some((file, definition))
 }
 
 /// Notes what two components both claim: host ports, and settings that `pipe env` hands out.

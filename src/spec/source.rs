@@ -211,11 +211,20 @@ impl Sources {
         }
     }
 
-    /// SHA-256 over the names and contents of the chart's files: changes when the chart does.
+    /// How problems call the chart's folder.
+    pub fn shown_chart(&self, name: &str) -> String {
+        let folder = Path::new(CHARTS_FOLDER).join(name);
+        match self.chart(name) {
+            Some(Origin::Project(_)) => self.shown_root.join(folder).display().to_string(),
+            _ => format!("built-in {}", folder.display()),
+        }
+    }
+
+    /// The chart's files, by their path in it.
     ///
     /// # Errors
     /// [`Kind::Files`] if there is no such chart or a file of it cannot be read.
-    pub fn chart_digest(&self, name: &str) -> Result<String> {
+    pub fn chart_files(&self, name: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         let mut files = BTreeMap::new();
         match self.chart(name) {
             Some(Origin::Project(folder)) => Chart { root: &folder, bytes: 0 }
@@ -226,8 +235,16 @@ impl Sources {
                 embedded::collect(chart, &mut files);
             }
         }
+        Ok(files)
+    }
+
+    /// SHA-256 over the names and contents of the chart's files: changes when the chart does.
+    ///
+    /// # Errors
+    /// [`Kind::Files`] if there is no such chart or a file of it cannot be read.
+    pub fn chart_digest(&self, name: &str) -> Result<String> {
         let mut hash = Sha256::new();
-        for (path, bytes) in files {
+        for (path, bytes) in self.chart_files(name)? {
             for part in [path.as_os_str().as_encoded_bytes(), &bytes] {
                 hash.update((part.len() as u64).to_le_bytes());
                 hash.update(part);

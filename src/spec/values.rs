@@ -23,7 +23,7 @@ impl Component {
 
 /// Merges as Helm does: mappings key by key, anything else replaces. A null stays, so that Helm
 /// removes the chart's own default for it.
-fn merge(under: &mut Value, over: &Value) {
+pub(super) fn merge(under: &mut Value, over: &Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

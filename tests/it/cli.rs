@@ -43,6 +43,18 @@ fn every_problem_of_every_file_at_once_and_nothing_touched() {
 }
 
 #[test]
+fn forbidden_images_are_refused_before_anything_is_asked() {
+    let env = TestEnv::new();
+    env.fake("podman", "exit 99");
+    let vault = "registry.corp:5000/mirror/hashicorp/vault:1.2";
+    for command in ["add", "load"] {
+        let run = env.pipe(["images", command, "nats:2", vault, "kibana"]).code(7);
+        insta::assert_snapshot!("forbidden_images_asked_for", run.stderr());
+    }
+    assert!(env.calls().is_empty(), "podman was called: {:?}", env.calls());
+}
+
+#[test]
 fn an_unknown_cluster_names_the_known_ones() {
     let env = TestEnv::new();
     let stderr = env.pipe(["up", "prod"]).code(3).stderr().to_owned();

@@ -1,6 +1,7 @@
 //! The user's files from the outside: what is shipped loads, what is wrong is said, nothing panics.
 
 mod faults;
+mod forbidden;
 mod schema;
 
 use std::fs;
@@ -15,7 +16,9 @@ fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
         fs::create_dir_all(dir.path().join(folder)).unwrap();
     }
     for (path, text) in files {
-        fs::write(dir.path().join(path), text).unwrap();
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
     dir
 }

@@ -15,9 +15,10 @@ use crate::report::Events;
 use crate::run::status::no_cluster;
 use crate::spec::problem::suggestion;
 use crate::spec::{ClusterName, ImageName};
+use crate::trust::forbidden::Forbidden;
 use crate::world::World;
 use crate::world::engine::{ContainerLine, State};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -28,6 +29,18 @@ pub struct Request {
     pub node: Option<String>,
     /// Images.
     pub names: Vec<String>,
+    /// Images that must not run.
+    pub forbidden: Forbidden,
+}
+
+impl Request {
+    /// Refuses what must not run: one error for all of them.
+    ///
+    /// # Errors
+    /// [`Kind::Signature`].
+    pub fn permitted(&self) -> Result<()> {
+        permitted(&self.forbidden, &self.names)
+    }
 }
 
 /// What came of it.
@@ -71,8 +84,14 @@ struct Target {
 /// # Errors
 /// The engine has not every image, one is for another CPU, the cluster does not run.
 pub async fn load(world: &World, request: &Request, events: &Events) -> Result<Outcome> {
+    request.permitted()?;
     let (targets, stopped) = targets(world, request).await?;
-    let chosen = names::choose(&request.names, &world.engine.images().await?)?;
+    let engine = world.engine.images().await?;
+    let chosen = names::choose(&request.names, &engine)?;
+    // What it is called besides: a forbidden image with a name of one's own is the same image.
+    let also = engine.iter().filter(|line| chosen.iter().any(|image| image.id == line.id));
+    let also: Vec<String> = also.flat_map(|line| line.names.clone()).collect();
+    permitted(&request.forbidden, &also)?;
     put(world, request, events, chosen, Kept::Loaded, (targets, stopped)).await
 }
 
@@ -86,6 +105,7 @@ pub async fn add(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Outcome> {
+    request.permitted()?;
     let images: Vec<ImageName> =
         request.names.iter().map(|name| parse(name)).collect::<Result<_>>()?;
     let (targets, stopped) = targets(world, request).await?;
@@ -115,6 +135,25 @@ pub async fn add(
         });
     }
     put(world, request, events, chosen, Kept::Added, (targets, stopped)).await
+}
+
+fn permitted(forbidden: &Forbidden, names: &[String]) -> Result<()> {
+    let hits = names.iter().filter_map(|name| Some((name, forbidden.matches(name)?)));
+    let mut error: Option<Error> = None;
+    for (name, rule) in hits {
+        let begun = error.unwrap_or_else(|| {
+            Error::new(Kind::Signature, "image-forbidden", "images that must not run were refused")
+        });
+        error = Some(
+            begun
+                .because(rule.reason(name))
+                .hint(format!("in place of {name} take {}", rule.instead)),
+        );
+    }
+    match error {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 fn parse(name: &str) -> Result<ImageName> {
