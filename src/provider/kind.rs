@@ -7,6 +7,7 @@ pub mod containerd;
 pub mod kubeadm;
 pub mod pod_network;
 pub mod surroundings;
+pub mod verifier;
 
 /// The network that kind shares between all clusters.
 pub const NETWORK: &str = "kind";

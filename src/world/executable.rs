@@ -1,15 +1,25 @@
-//! This very program, with what it needs to start in a container that may have other libraries, or
-//! none: the loader and the shared libraries that it runs with now.
+//! A program of ours, with what it needs to start in a container that may have other libraries, or
+//! none: the loader and the shared libraries that this process runs with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
+use crate::digest;
 use crate::world::engine::FileToPut;
 use crate::{Error, Result};
 
-/// The program of this process.
+mod elf;
+
+/// What this process runs from, even where the file was replaced since.
+const RUNNING: &str = "/proc/self/exe";
+
+/// A program with all that it needs.
 pub struct Executable {
+    name: String,
     program: Vec<u8>,
     /// Name and content of the loader; none for a static program.
     loader: Option<(String, Vec<u8>)>,
@@ -18,21 +28,41 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// Reads what this process runs from.
+    /// The program of this process.
     ///
     /// # Errors
     /// [`crate::Kind::Host`]: not Linux, or a file is gone.
     pub fn running() -> Result<Executable> {
-        let unreadable = |path: &Path, error: &std::io::Error| {
-            Error::host("own-program", "pipe cannot read its own program")
-                .because(format!("{}: {error}", path.display()))
-                .hint("several control planes need pipe to run on Linux, on the engine's machine")
+        let program = read(Path::new(RUNNING))?;
+        Executable::new("pipe", program)
+    }
+
+    /// The program called `name` that was installed with this one, into the same folder.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Host`]: it is not there, or it was built in another way.
+    pub fn beside(name: &str) -> Result<Executable> {
+        let own = fs::read_link(RUNNING).map_err(|error| unreadable(Path::new(RUNNING), &error))?;
+        let path = own.with_file_name(name);
+        let missing = |error: std::io::Error| {
+            let why = match error.kind() {
+                ErrorKind::NotFound => format!("{} is not there", path.display()),
+                _ => format!("{}: {error}", path.display()),
+            };
+            incomplete(name).because(why)
         };
-        let read = |path: &Path| fs::read(path).map_err(|error| unreadable(path, &error));
-        // Readable even where the file was replaced since the start.
-        let program = read(Path::new("/proc/self/exe"))?;
+        Executable::new(name, fs::read(&path).map_err(missing)?)
+    }
+
+    fn new(name: &str, program: Vec<u8>) -> Result<Executable> {
+        let mut executable =
+            Executable { name: name.to_owned(), program, loader: None, libraries: BTreeMap::new() };
+        match elf::asks_for_loader(&executable.program) {
+            Some(true) => {}
+            Some(false) => return Ok(executable),
+            None => return Err(incomplete(name).because("it is no 64-bit ELF program")),
+        }
         let maps = read(Path::new("/proc/self/maps"))?;
-        let mut executable = Executable { program, loader: None, libraries: BTreeMap::new() };
         for path in mapped_objects(&String::from_utf8_lossy(&maps)) {
             let content = read(&path)?;
             let name = file_name(&path);
@@ -48,14 +78,42 @@ impl Executable {
             executable.libraries.insert(name, content);
         }
         if executable.loader.is_none() {
-            executable.libraries.clear();
+            return Err(incomplete(name)
+                .because("it needs shared libraries, and pipe itself was built without"));
         }
         Ok(executable)
     }
 
+    /// One for tests of those who deliver it.
+    #[cfg(test)]
+    pub(crate) fn example(name: &str, with_loader: bool) -> Executable {
+        let content = |text: &str| (text.to_owned(), text.as_bytes().to_vec());
+        Executable {
+            name: name.to_owned(),
+            program: b"program".to_vec(),
+            loader: with_loader.then(|| content("ld.so.2")),
+            libraries: with_loader.then(|| content("libc.so.6")).into_iter().collect(),
+        }
+    }
+
+    /// A name for exactly these bytes.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        let loader = self.loader.iter().map(|(name, content)| (name, content));
+        for (name, content) in [(&self.name, &self.program)].into_iter().chain(loader) {
+            hash.update(Sha256::digest(name));
+            hash.update(Sha256::digest(content));
+        }
+        for (name, content) in &self.libraries {
+            hash.update(Sha256::digest(name));
+            hash.update(Sha256::digest(content));
+        }
+        digest::hex(hash.finalize().get(..6).unwrap_or_default())
+    }
+
     /// Its files below `folder` of a container.
     pub fn files(self, folder: &str) -> Vec<FileToPut> {
-        let program = FileToPut::new(format!("{folder}/pipe"), 0o755, self.program);
+        let program = FileToPut::new(format!("{folder}/{}", self.name), 0o755, self.program);
         let loader = self
             .loader
             .map(|(name, content)| FileToPut::new(format!("{folder}/{name}"), 0o755, content));
@@ -68,7 +126,7 @@ impl Executable {
 
     /// What starts it from `folder`, before its arguments.
     pub fn command(&self, folder: &str) -> Vec<String> {
-        let program = format!("{folder}/pipe");
+        let program = format!("{folder}/{}", self.name);
         match &self.loader {
             None => vec![program],
             Some((name, _)) => vec![
@@ -79,6 +137,24 @@ impl Executable {
             ],
         }
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::host("own-program", "pipe cannot read its own program")
+        .because(format!("{}: {error}", path.display()))
+        .hint("run pipe on Linux, on the engine's machine: it is copied into containers")
+}
+
+fn incomplete(name: &str) -> Error {
+    Error::host("installation-incomplete", format!("the program {name} is missing beside pipe"))
+        .hint(
+            "install pipe whole: `cargo install --locked --path .` in a clone of pipe, or both \
+             programs of a release's bin/ into one folder",
+        )
 }
 
 /// Files of `/proc/self/maps` that are shared objects.
@@ -130,6 +206,30 @@ mod tests {
 ";
         let found: Vec<_> = mapped_objects(maps).iter().map(|path| file_name(path)).collect();
         assert_eq!(found, ["ld-linux-x86-64.so.2", "libc.so.6"]);
+    }
+
+    #[test]
+    fn what_was_not_installed_is_named_with_its_remedy() {
+        let error = Executable::beside("pipe-nothing").err().unwrap();
+        assert_eq!((error.code, error.kind.exit_code()), ("installation-incomplete", 4));
+        assert!(error.to_string().contains("deps/pipe-nothing is not there"), "{error}");
+        assert!(error.hints[0].contains("cargo install"), "{error:?}");
+        let error = Executable::new("pipe-script", b"#!/bin/sh\n".to_vec()).err().unwrap();
+        assert!(error.to_string().contains("no 64-bit ELF program"), "{error}");
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_every_byte() {
+        let one = || Executable::example("pipe", true);
+        let first = one().fingerprint();
+        assert_eq!((one().fingerprint(), first.len()), (first.clone(), 12));
+        let others = [
+            Executable { name: "other".to_owned(), ..one() },
+            Executable { program: b"changed".to_vec(), ..one() },
+            Executable { loader: None, ..one() },
+            Executable { libraries: BTreeMap::new(), ..one() },
+        ];
+        assert!(others.iter().all(|other| other.fingerprint() != first));
     }
 
     /// The copy starts by itself alone: with its own loader and libraries, from another folder.
