@@ -29,6 +29,7 @@ pub mod start;
 pub mod status;
 pub mod stop;
 pub mod teardown;
+pub mod trust;
 pub mod up;
 
 use app::App;
@@ -86,6 +87,7 @@ enum Command {
     Kubectl(kubectl::Args),
     Env(env::Args),
     Images(images::Args),
+    Trust(trust::Args),
     Forward(forward::Args),
     Init(init::Args),
     Completion(completion::Args),
@@ -156,6 +158,7 @@ impl Cli {
             Command::Kubectl(args) => kubectl::run(app, args).await,
             Command::Env(args) => env::run(app, args).await.map(|()| 0),
             Command::Images(args) => images::run(app, args).await.map(|()| 0),
+            Command::Trust(args) => trust::run(app, args).await.map(|()| 0),
             Command::Forward(args) => forward::run(app, args).await.map(|()| 0),
             Command::Init(args) => init::run(app, &args).map(|()| 0),
             Command::Completion(args) => completion::run(app, &args).map(|()| 0),

@@ -12,6 +12,7 @@ use crate::spec::ClusterName;
 pub mod action;
 pub mod balancer;
 pub mod build;
+mod cache;
 pub mod components;
 pub mod graph;
 pub mod input;

@@ -4,3 +4,4 @@
 
 pub mod kind;
 pub mod labels;
+pub mod registry;

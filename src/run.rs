@@ -50,6 +50,7 @@ pub mod prepare;
 pub mod prove;
 mod pull_fault;
 mod ranges;
+mod registry;
 mod removal;
 pub mod reserve;
 mod room;
@@ -62,6 +63,7 @@ pub mod surroundings;
 pub mod teardown;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 pub mod up;
 pub mod wait;
 

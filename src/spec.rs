@@ -346,6 +346,8 @@ pub struct Profile {
     pub credentials: Credentials,
     /// Whether another product may stand in for an image that cannot be had.
     pub stand_ins: StandIns,
+    /// Where nodes get images from, and which they refuse.
+    pub policy: ImagePolicy,
     /// Components after the ones they need.
     pub components: Vec<Component>,
 }
@@ -358,6 +360,34 @@ pub enum StandIns {
     Refuse,
     /// Yes, named as such wherever it shows.
     Allow,
+}
+
+/// Where nodes get images from, and which they refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImagePolicy {
+    /// From the engine's store or their registries; none is refused.
+    Off,
+    /// From the local cache, which signs what it holds; what is not signed runs, and is reported.
+    Warn,
+    /// From the local cache, and what is not signed is refused.
+    Enforce,
+}
+
+impl ImagePolicy {
+    /// As a file has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ImagePolicy::Off => "off",
+            ImagePolicy::Warn => "warn",
+            ImagePolicy::Enforce => "enforce",
+        }
+    }
+
+    /// Whether nodes pull from the local cache.
+    pub fn is_cached(self) -> bool {
+        self != ImagePolicy::Off
+    }
 }
 
 /// Where credentials come from.

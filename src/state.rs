@@ -7,7 +7,7 @@
 //! │                         reservation.json  kubeconfig  merged.json
 //! ├── evidence/             the last ten archives of failures
 //! ├── locks/                gone when nobody holds one
-//! └── shared/               signing key, pipe.lock of embedded files
+//! └── shared/               keys of the cache, its password, pipe.lock of embedded files
 //! ```
 //!
 //! Folders are 0700 and files 0600; every file but the journal is replaced atomically. Each has a
@@ -18,10 +18,12 @@ pub mod credentials;
 pub mod evidence;
 pub mod file;
 pub mod journal;
+pub mod keys;
 pub mod kubeconfig;
 pub mod lock;
 pub mod paths;
 pub mod receipt;
+pub mod registry_password;
 pub mod reservation;
 pub mod version;
 

@@ -92,8 +92,8 @@ async fn put(app: &App, operation: &str, names: Vec<String>, place: Place) -> Re
         // Another `pipe` may be replacing the nodes at this moment.
         let _lock = app.lock(&request.cluster, operation, events).await?;
         app.looking(async |world| match operation {
-            "images add" => manage::add(world, &request, events, &app.cancel).await,
-            _ => interruptible(app, manage::load(world, &request, events)).await,
+            "images add" => manage::add(world, &app.paths, &request, events, &app.cancel).await,
+            _ => interruptible(app, manage::load(world, &app.paths, &request, events)).await,
         })
         .await
     });

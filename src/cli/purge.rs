@@ -5,6 +5,7 @@ use std::io::BufRead as _;
 use serde::Serialize;
 
 use super::app::App;
+use crate::provider::registry;
 use crate::run::list;
 use crate::world::World;
 use crate::{Error, Result};
@@ -33,7 +34,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let images = app.looking(async |world| built_images(app, world).await).await?;
     let images = if args.keep_images { Vec::new() } else { images };
     let kept = app.paths.kept(args.keep_images)?;
-    if kept.is_empty() && images.is_empty() {
+    let volume = app.looking(async |world| Ok(world.engine.volume(registry::NAME).await?)).await?;
+    if kept.is_empty() && images.is_empty() && volume.is_none() {
         app.say("there is nothing to remove")?;
         return app.report.result("purge", Ok(&Purged::default()));
     }
@@ -43,6 +45,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     for image in &images {
         app.say(&format!("image {image}"))?;
     }
+    if volume.is_some() {
+        app.say(&format!("volume {} (cached images)", registry::NAME))?;
+    }
     if !args.yes && !confirmed(app)? {
         app.say("nothing was removed")?;
         return app.report.result("purge", Ok(&Purged::default()));
@@ -50,6 +55,10 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let removal = app.looking(async |world| {
         for image in &images {
             world.engine.remove_image(image).await?;
+        }
+        if volume.is_some() {
+            world.engine.remove(registry::NAME).await?;
+            world.engine.remove_volume(registry::NAME).await?;
         }
         Ok(())
     });

@@ -254,6 +254,27 @@ pub enum Action {
     },
     /// Wait until CoreDNS serves.
     AwaitDns,
+    /// Make sure that the registry of the local cache runs.
+    StartRegistry {
+        /// Its address on the clusters' network.
+        address: Ipv4Addr,
+    },
+    /// Stop the registry of the local cache.
+    StopRegistry,
+    /// Remove the container of the local cache's registry; what it holds stays.
+    RemoveRegistry,
+    /// Copy an image into the local cache, and sign it.
+    CacheImage {
+        /// Upstream name.
+        image: ImageName,
+    },
+    /// Let nodes pull an image, from the local cache.
+    FetchImage {
+        /// Name that pods use.
+        image: ImageName,
+        /// Containers that lack it.
+        hosts: Vec<String>,
+    },
     /// Copy an image from the engine's store into nodes.
     LoadImage {
         /// Name that pods use.
@@ -381,6 +402,14 @@ impl Action {
             Action::AwaitProxy => "wait for service addresses (kube-proxy)".to_owned(),
             Action::AwaitDns => "wait for cluster DNS".to_owned(),
             Action::InstallDns { .. } => "install cluster DNS".to_owned(),
+            Action::StartRegistry { address } => format!("start the image cache on {address}"),
+            Action::StopRegistry => "stop the image cache".to_owned(),
+            Action::RemoveRegistry => "remove the image cache's container".to_owned(),
+            Action::CacheImage { image } => format!("cache and sign {}", image.tagged()),
+            Action::FetchImage { image, hosts } => {
+                let count = hosts.len();
+                format!("pull {} on {count} node{}", image.tagged(), plural(count))
+            }
             Action::LoadImage { image, hosts } => {
                 let count = hosts.len();
                 format!("load {} into {count} node{}", image.tagged(), plural(count))

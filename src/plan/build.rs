@@ -7,7 +7,9 @@ use super::action::{NodePlan, Publish, Route};
 use super::input::Input;
 use super::node_change::node_change;
 use super::observed::{Live, NodeStage};
-use super::{Action, Operation, Phase, Plan, balancer, components, nodes, surroundings, wake};
+use super::{
+    Action, Operation, Phase, Plan, balancer, cache, components, nodes, surroundings, wake,
+};
 use crate::spec::kubernetes::Version;
 use crate::spec::{NetworkMode, Node, port};
 use crate::{Error, Result};
@@ -27,6 +29,7 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
     let fresh = nodes_to_make(input, &mut plan)?;
     surroundings::add(input, &fresh, &mut plan);
     cluster_steps(input, &fresh, &mut plan);
+    cache::add(input, &mut plan);
     nodes::forget(input, &mut plan);
     components::add(input, &fresh, &mut plan);
     Ok(plan)

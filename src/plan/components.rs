@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::input::{Input, SmokeWhen};
 use super::observed::Live;
-use super::{Action, Phase, Plan, kept};
+use super::{Action, Phase, Plan, cache, kept};
 use crate::digest;
 use crate::spec::{Component, ImageName};
 
@@ -115,7 +115,7 @@ fn add_images(
         }
         let facts = input.observed.images.get(image.as_str());
         let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
-        let id = facts.map(|facts| facts.id.as_str());
+        let id = facts.map(|facts| facts.id.as_str()).or_else(|| cache::id(input, image));
         let lacks = |node: &&crate::spec::Node| {
             let marked = live
                 .node_images
@@ -132,8 +132,12 @@ fn add_images(
         if hosts.is_empty() {
             continue;
         }
-        pull_image(input, image, plan);
+        let cached = input.spec.profile.policy.is_cached();
+        if !cached {
+            pull_image(input, image, plan);
+        }
         let pull = format!("image/{}", image.short());
+        let cache = format!("cache/{}", image.short());
         let boots: Vec<String> = input
             .spec
             .cluster
@@ -142,8 +146,13 @@ fn add_images(
             .flat_map(|node| ["boot", "surroundings"].map(|step| format!("{step}/{}", node.name)))
             .collect();
         // `kubeadm` and image import compete for the same disk and cores; the API server wins.
-        let needs = boots.iter().map(String::as_str).chain([pull.as_str(), "init"]);
-        let action = Action::LoadImage { image: image.clone(), hosts };
+        let images = [pull.as_str(), cache.as_str(), "registry"];
+        let needs = boots.iter().map(String::as_str).chain(images).chain(["init"]);
+        let image = image.clone();
+        let action = match cached {
+            true => Action::FetchImage { image, hosts },
+            false => Action::LoadImage { image, hosts },
+        };
         plan.add(&load, Phase::Component, needs, action);
         loads.push(load);
     }
@@ -152,6 +161,9 @@ fn add_images(
 
 /// Pulls of every component image that the engine lacks.
 pub(super) fn pull_images(input: &Input<'_>, plan: &mut Plan) {
+    if input.spec.profile.policy.is_cached() {
+        return;
+    }
     for component in &input.spec.profile.components {
         for image in &component.definition.images {
             pull_image(input, image, plan);

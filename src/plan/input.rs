@@ -41,6 +41,8 @@ pub struct Input<'a> {
     pub reservation: &'a Reservation,
     /// Upstream name of the node image.
     pub node_image: &'a ImageName,
+    /// Upstream name of the image of the cache's registry.
+    pub registry_image: &'a ImageName,
     /// Digest of each component's chart folder.
     pub charts: &'a BTreeMap<String, String>,
     /// What nodes are to be told of the network around them.

@@ -1,7 +1,7 @@
 //! What is there, read from labels and the API server just before planning; never remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub struct Observed {
     pub balancer: Option<BalancerFacts>,
     /// Whether the shared network exists.
     pub network: Option<NetworkFacts>,
+    /// The registry of the local cache, and what it has.
+    pub registry: Option<RegistryFacts>,
     /// Upstream image name to where the engine has it.
     pub images: BTreeMap<String, ImageFacts>,
     /// Images that the user gave the nodes and every node shall have, by name.
@@ -37,6 +39,39 @@ pub struct NetworkFacts {
     pub ours: bool,
     /// Whether containers of other clusters hang on it.
     pub others: bool,
+}
+
+/// The registry of the local cache.
+#[derive(Clone, Debug, Serialize)]
+pub struct RegistryFacts {
+    /// `zot` or `distribution`.
+    pub software: String,
+    /// Whether its container runs.
+    pub running: bool,
+    /// Its address on the clusters' network.
+    pub address: Ipv4Addr,
+    /// Its port on the host's loopback.
+    pub port: u16,
+    /// Whether there is another cluster of ours.
+    pub shared: bool,
+    /// Whether a node of another cluster runs.
+    pub used: bool,
+    /// Images that were asked for and are there, by upstream name.
+    pub images: BTreeMap<String, CachedFacts>,
+}
+
+/// An image in the local cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CachedFacts {
+    /// Digest of its manifest or index: `sha256:…`.
+    pub digest: String,
+    /// Digest of its configuration for this machine's platform, without `sha256:`: the id that
+    /// engines and nodes know it by.
+    pub id: Option<String>,
+    /// Bytes of its layers for this machine's platform, as stored.
+    pub size: u64,
+    /// The key whose signature counts, if there is one.
+    pub signed_by: Option<String>,
 }
 
 /// How far a node container is.

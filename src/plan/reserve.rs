@@ -26,6 +26,9 @@ pub struct Reservation {
     /// Addresses of the load balancer, where there are several control planes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balancer: Option<BalancerAddress>,
+    /// Address of the local cache's registry, the same for all clusters; earlier versions had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Ipv4Addr>,
     /// Port of the Kubernetes API on 127.0.0.1.
     pub api_port: u16,
     /// Host port of each catalogue entry.
@@ -45,6 +48,7 @@ impl Reservation {
             subnet6: subnet6.map(str::to_owned),
             nodes: BTreeMap::new(),
             balancer: None,
+            registry: None,
             api_port,
             ports: BTreeMap::new(),
             extra_ports: Vec::new(),
@@ -73,7 +77,7 @@ impl Reservation {
     /// Every IPv4 address in it.
     pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         let balancer = self.balancer.iter().map(|balancer| balancer.address);
-        self.nodes.values().map(|node| node.address).chain(balancer)
+        self.nodes.values().map(|node| node.address).chain(balancer).chain(self.registry)
     }
 
     /// Every host port in it.

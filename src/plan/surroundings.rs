@@ -3,6 +3,7 @@
 //! It changes in place: no node is replaced for a proxy.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub struct Told {
     pub mirrors: String,
     /// Registries that have mirrors.
     pub registries: Vec<String>,
+    /// The local cache, where the node pulls from it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Ipv4Addr>,
 }
 
 /// A part of it that can change alone.

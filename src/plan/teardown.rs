@@ -23,9 +23,12 @@ pub fn teardown(cluster: &ClusterName, observed: &Observed, network: &str, state
     let after_nodes = || nodes.iter().map(String::as_str);
     plan.add("volumes", Phase::Removal, after_nodes(), Action::RemoveVolumes);
     plan.add("kubeconfig", Phase::Removal, [], Action::RemoveKubeconfig);
+    if observed.registry.as_ref().is_some_and(|registry| !registry.shared) {
+        plan.add("registry", Phase::Removal, after_nodes(), Action::RemoveRegistry);
+    }
     if observed.network.as_ref().is_some_and(|facts| facts.ours && !facts.others) {
         let action = Action::RemoveNetwork { name: network.to_owned() };
-        plan.add("network", Phase::Removal, ["volumes"], action);
+        plan.add("network", Phase::Removal, ["volumes", "registry"], action);
     }
     let before = plan.ids("");
     plan.add("state", Phase::Removal, before.iter().map(String::as_str), Action::RemoveState);

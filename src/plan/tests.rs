@@ -20,9 +20,11 @@ use super::{Phase, Plan, wake};
 use crate::spec::kubernetes::DEFAULT;
 use crate::spec::source::Sources;
 use crate::spec::{
-    Arch, ExtraPort, ImageName, Mount, NetworkMode, NodeName, Propagation, Protocol, Spec,
+    Arch, ExtraPort, ImageName, ImagePolicy, Mount, NetworkMode, NodeName, Propagation, Protocol,
+    Spec,
 };
 
+mod cache;
 mod nodes;
 
 /// A spec, what is there, and everything between.
@@ -31,6 +33,7 @@ struct World {
     observed: Observed,
     reservation: Reservation,
     node_image: ImageName,
+    registry_image: ImageName,
     charts: BTreeMap<String, String>,
     surroundings: Wanted,
     options: Options,
@@ -43,6 +46,7 @@ impl World {
         let mut spec =
             crate::spec::load(&sources, cluster, Some("quickstart"), Arch::Amd64).unwrap();
         spec.cluster.network = mode;
+        spec.profile.policy = ImagePolicy::Off;
         let mut reservation = Reservation::new("kind", "10.89.0.0/24", None, 40001);
         for (index, node) in (0u8..).zip(&spec.cluster.nodes) {
             let address = Ipv4Addr::new(10, 89, 0, 200 + index);
@@ -71,6 +75,7 @@ impl World {
             observed,
             reservation,
             node_image,
+            registry_image: ImageName::parse("ghcr.io/project-zot/zot:v2.1.20").unwrap(),
             charts,
             surroundings: Wanted::default(),
             options: Options::default(),
@@ -83,6 +88,7 @@ impl World {
             observed: &self.observed,
             reservation: &self.reservation,
             node_image: &self.node_image,
+            registry_image: &self.registry_image,
             charts: &self.charts,
             surroundings: &self.surroundings,
             options: self.options,

@@ -99,6 +99,13 @@ pub fn stop(cluster: &ClusterName, observed: &Observed) -> Plan {
         let action = Action::StopNode { host: balancer.host.clone() };
         plan.add("stop/balancer", Phase::Component, workers.iter().map(String::as_str), action);
     }
+    if observed.registry.as_ref().is_some_and(|registry| registry.running && !registry.used)
+        && !plan.is_empty()
+    {
+        let needs = plan.ids("stop/");
+        let needs = needs.iter().map(String::as_str);
+        plan.add("stop/registry", Phase::Component, needs, Action::StopRegistry);
+    }
     plan
 }
 
@@ -133,6 +140,12 @@ fn wake(observed: &Observed, made: &[Made<'_>], network: NetworkMode, plan: &mut
     {
         let action = Action::StartBalancer { host: host.to_owned() };
         plan.add("start/balancer", Phase::Component, [], action);
+    }
+    if let Some(registry) = observed.registry.as_ref().filter(|registry| !registry.running)
+        && observed.nodes.values().any(|facts| facts.told.cache.is_some())
+    {
+        let action = Action::StartRegistry { address: registry.address };
+        plan.add("registry", Phase::Component, [], action);
     }
     for node in made.iter().filter(|node| node.control_plane) {
         start(plan, node, &[]);

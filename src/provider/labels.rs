@@ -34,6 +34,13 @@ pub const APPLIED: &str = "pipe.dev/applied";
 /// Label on an image in a node's containerd: the user gave it, and nodes made later shall have it.
 pub const KEPT: &str = "pipe.dev/kept";
 
+/// On the container of the cache's registry: which registry it is.
+pub const REGISTRY: &str = "pipe.dev/registry";
+/// Its address on the clusters' network: an inspect of a stopped container shows none.
+pub const REGISTRY_ADDRESS: &str = "pipe.dev/registry-address";
+/// Its port on the host's loopback.
+pub const REGISTRY_PORT: &str = "pipe.dev/registry-port";
+
 /// The labels that say "ours", and of which cluster.
 pub fn ours(cluster: Option<&ClusterName>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([(MANAGED_BY.to_owned(), "pipe".to_owned())]);

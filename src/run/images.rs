@@ -1,5 +1,8 @@
 //! Deeds on images: into the engine's store, and from there into nodes.
 
+use futures::future::try_join_all;
+
+use super::cache::{Cache, fill};
 use super::context::Context;
 use super::pull_fault::explained;
 use crate::plan::observed::Kept;
@@ -14,6 +17,7 @@ pub mod inventory;
 pub mod manage;
 pub mod names;
 pub mod node_store;
+mod through;
 pub mod transfer;
 
 pub use fetch::fetch;
@@ -41,6 +45,54 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
         ),
         None => error,
     })
+}
+
+/// Makes sure that the cache has an image, signed.
+pub(super) async fn cache(context: &Context, id: &str, image: &ImageName) -> Result<()> {
+    let cache = open_cache(context).await?;
+    let facts = context.observed.images.get(image.as_str());
+    let built = facts.filter(|facts| facts.built || facts.stand_in.is_some());
+    let built = built.map(|facts| facts.id.as_str());
+    let filled = tokio::select! {
+        filled = fill::fill(&context.world, &cache, image, built) => filled?,
+        () = context.stop.cancelled() => return Err(Error::interrupted()),
+    };
+    let from = match filled.source {
+        fill::Source::Cache => "it was there",
+        fill::Source::Upstream => "from its registry",
+        fill::Source::Engine => "from the engine's store",
+    };
+    context.events.progress(id, format!("{}, {from}", filled.digest));
+    Ok(())
+}
+
+async fn open_cache(context: &Context) -> Result<Cache> {
+    let cache = Cache::open(&context.world, &context.paths).await?;
+    cache.ok_or_else(|| {
+        Error::failed("cache-stopped", "the image cache does not run")
+            .hint(format!("start it: pipe up {}", context.cluster))
+    })
+}
+
+/// Lets nodes pull an image from the cache, as a kubelet would, and before it does.
+pub(super) async fn pull_on_nodes(
+    context: &Context,
+    image: &ImageName,
+    hosts: &[String],
+) -> Result<()> {
+    let facts = context.observed.images.get(image.as_str());
+    let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
+    let engine = &context.world.engine;
+    let pulls =
+        try_join_all(hosts.iter().map(|host| node_store::pull(engine, host, image.tagged())));
+    tokio::select! {
+        pulled = pulls => pulled.map(drop)?,
+        () = context.stop.cancelled() => return Err(Error::interrupted()),
+    }
+    for host in hosts {
+        mark(context, image, host, stands_in).await?;
+    }
+    Ok(())
 }
 
 /// Leaves in a node whether what it now has under a name is a stand-in.
@@ -93,9 +145,11 @@ pub(super) async fn keep(
 }
 
 async fn copy(context: &Context, cargo: Cargo) -> Result<()> {
+    let cached = context.spec()?.profile.policy.is_cached();
+    let cache = if cached { Some(open_cache(context).await?) } else { None };
     let cargo = [cargo];
     tokio::select! {
-        sent = transfer::transfer(&context.world.engine, &cargo) => sent.map(drop),
+        sent = through::send(&context.world, cache.as_ref(), &cargo) => sent.map(drop),
         () = context.stop.cancelled() => Err(Error::interrupted()),
     }
 }

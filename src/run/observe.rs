@@ -45,12 +45,23 @@ pub async fn observe(
         observed.nodes.insert(container.name.clone(), facts?);
     }
     observed.network = network(world, paths, cluster).await?;
+    let wanted = spec.filter(|spec| spec.profile.policy.is_cached());
+    let components = wanted.iter().flat_map(|spec| &spec.profile.components);
+    let cached = components.flat_map(|component| &component.definition.images).collect();
+    observed.registry = super::registry::facts(world, paths, cluster, &cached).await?;
     observed.kubeconfig = state.kubeconfig().exists();
     let label = containers.iter().find_map(|container| container.labels.get(labels::NETWORK));
     observed.pod_network = label.and_then(|label| NetworkMode::parse(label));
     if let Some(spec) = spec {
         let components = spec.profile.components.iter();
         let images = components.flat_map(|component| component.definition.images.iter());
+        if wanted.is_some() {
+            let image = super::prepare::registry_image()?;
+            // Whatever the profile says of others: what stands in for it is named by `status`.
+            if let Some(facts) = image_facts(world, &image).await? {
+                observed.images.insert(image.to_string(), facts);
+            }
+        }
         for image in images.chain(node_image) {
             let facts = image_facts(world, image).await?;
             if let Some(facts) = facts.filter(|facts| is_permitted(facts, spec)) {
@@ -189,6 +200,8 @@ async fn network(
     let containers = world.engine.containers(&[]).await?;
     let foreign = |container: &ContainerLine| {
         container.networks.iter().any(|network| network == kind::NETWORK)
+            // The cache's is there for clusters.
+            && !container.labels.contains_key(labels::REGISTRY)
             && container.labels.get(labels::CLUSTER).map(String::as_str) != Some(cluster.as_str())
     };
     let others = containers.iter().any(foreign) || paths.clusters()?.iter().any(|c| c != cluster);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::diagnosis::explain;
 use super::{
     balancer, buckets, components, control_plane, drain, evidence, images, node, nodes, platform,
-    power, removal, smoke, surroundings,
+    power, registry, removal, smoke, surroundings,
 };
 use crate::plan::{Action, Step};
 use crate::state::kubeconfig;
@@ -20,6 +20,11 @@ impl Perform for Context {
         let id = step.id.as_str();
         match &step.action {
             Action::PullImage { image } => images::pull(self, id, image).await,
+            Action::StartRegistry { address } => registry::ensure(self, id, *address).await,
+            Action::StopRegistry => registry::stop(self).await,
+            Action::RemoveRegistry => registry::remove(self).await,
+            Action::CacheImage { image } => images::cache(self, id, image).await,
+            Action::FetchImage { image, hosts } => images::pull_on_nodes(self, image, hosts).await,
             Action::LoadImage { image, hosts } => images::load(self, image, hosts).await,
             Action::KeepImage { id: image, names, kept, hosts } => {
                 images::keep(self, image, names, *kept, hosts).await
@@ -146,6 +151,7 @@ impl Perform for Context {
             }
             Action::CreateBalancer(plan) => removal::node(self, &plan.host).await,
             Action::CreateNetwork { name, .. } => removal::network(self, name).await,
+            Action::StartRegistry { .. } => registry::remove(self).await,
             Action::WriteKubeconfig => removal::kubeconfig(self).await,
             Action::InstallRelease { component, first: true, .. } => {
                 let (release, namespace) = (component.name.as_str(), &component.namespace);

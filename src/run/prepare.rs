@@ -8,7 +8,7 @@ use super::up::{Environment, Request};
 use super::{images, observe, pull_fault, reserve};
 use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
-use crate::provider::{kind, labels};
+use crate::provider::{kind, labels, registry};
 use crate::spec::{
     Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
     added,
@@ -29,6 +29,8 @@ pub struct Prepared {
     pub reservation: Reservation,
     /// Upstream name of the node image.
     pub node_image: ImageName,
+    /// Upstream name of the image of the cache's registry.
+    pub registry_image: ImageName,
     /// Digests of charts.
     pub charts: BTreeMap<String, String>,
     /// What nodes are to be told of the network around them.
@@ -39,6 +41,11 @@ pub struct Prepared {
 pub(super) fn node_image(request: &Request, spec: &Spec) -> Result<ImageName> {
     let image = request.node_image.clone().or_else(|| spec.cluster.image());
     image.ok_or_else(|| Error::bug("the file's version has no image"))
+}
+
+/// The image of the cache's registry.
+pub(super) fn registry_image() -> Result<ImageName> {
+    ImageName::parse(registry::IMAGE).map_err(Error::bug)
 }
 
 /// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
@@ -83,9 +90,20 @@ pub(super) async fn prepare(
         charts.insert(chart.clone(), digest);
     }
     let reservation = reserved.reservation;
-    let (surroundings, mut notes) = super::surroundings::wanted(&world.env);
+    let cache = reservation.registry.filter(|_| spec.profile.policy.is_cached());
+    let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache);
     notes.extend(reserved.notes);
-    let prepared = Prepared { spec, skipped, built, reservation, node_image, charts, surroundings };
+    let registry_image = registry_image()?;
+    let prepared = Prepared {
+        spec,
+        skipped,
+        built,
+        reservation,
+        node_image,
+        registry_image,
+        charts,
+        surroundings,
+    };
     Ok((prepared, notes))
 }
 

@@ -32,6 +32,20 @@ pub(super) async fn node(context: &Context, host: &str) -> Result<()> {
     .await
 }
 
+/// A container alone; its volumes stay.
+pub(super) async fn container(context: &Context, name: &str) -> Result<()> {
+    let engine = &context.world.engine;
+    settled(|| async {
+        engine.remove(name).await?;
+        if engine.inspect(name).await?.is_some() {
+            let action = format!("remove container {name}");
+            return Err(EngineError::new(Fault::Conflict, action, "it is being removed"));
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Volumes that carry the cluster's label, whoever left them, and what still uses them.
 pub(super) async fn volumes(context: &Context) -> Result<()> {
     let engine = &context.world.engine;

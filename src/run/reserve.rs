@@ -7,7 +7,7 @@ use super::ranges;
 use crate::doctor::{self, NeededPort, Needs, PortHolder, PublishedPort};
 use crate::plan::Reservation;
 use crate::plan::reserve::{BalancerAddress, NodeAddress};
-use crate::provider::kind;
+use crate::provider::{self, kind, labels};
 use crate::spec::{Cluster, ExtraPort, HostPorts, NodeName, Spec, port};
 use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
@@ -50,8 +50,10 @@ pub async fn propose(
         Err(error) => notes.push(error.to_string()),
         Ok(()) => {}
     }
-    let (nodes, balancer) =
-        addresses(world, spec, old.as_ref(), &others, subnet, subnet6.as_deref()).await?;
+    let registry = registry(world, spec, old.as_ref(), &others).await?;
+    let addresses =
+        addresses(world, spec, old.as_ref(), &others, registry, (subnet, subnet6.as_deref()));
+    let (nodes, balancer, registry) = addresses.await?;
     let mut taken: Vec<u16> = others.iter().flat_map(Reservation::host_ports).collect();
     check_extra(&spec.cluster, &taken, old.as_ref())?;
     let (api_port, ports) = match &old {
@@ -66,6 +68,7 @@ pub async fn propose(
     let mut reservation = Reservation::new(kind::NETWORK, &subnet, subnet6.as_deref(), api_port);
     reservation.nodes = nodes;
     reservation.balancer = balancer;
+    reservation.registry = registry;
     reservation.ports = ports;
     reservation.extra_ports = spec.cluster.ports.iter().map(|port| port.host_port).collect();
     Ok(Reserved { reservation, notes })
@@ -112,16 +115,43 @@ async fn subnets(
     Ok((subnet, subnet6))
 }
 
-/// One address and one part of the pod subnet for each node, and an address for the load balancer;
-/// old ones stay what they are.
+/// Where the cache's registry is to be.
+enum RegistryAddress {
+    /// The cluster does without.
+    Unwanted,
+    /// There already: the one that other clusters, or this one, know.
+    Known(Ipv4Addr),
+    /// Anywhere.
+    New,
+}
+
+/// The address of the cache's registry is the same for all clusters: nodes are told of it.
+async fn registry(
+    world: &World,
+    spec: &Spec,
+    old: Option<&Reservation>,
+    others: &[Reservation],
+) -> Result<RegistryAddress> {
+    let there = world.engine.inspect(provider::registry::NAME).await?;
+    let there = there.and_then(|it| it.labels.get(labels::REGISTRY_ADDRESS)?.parse().ok());
+    let reserved = others.iter().chain(old).find_map(|reservation| reservation.registry);
+    Ok(match reserved.or(there) {
+        Some(address) => RegistryAddress::Known(address),
+        None if spec.profile.policy.is_cached() => RegistryAddress::New,
+        None => RegistryAddress::Unwanted,
+    })
+}
+
+/// One address and one part of the pod subnet for each node, and an address for the load balancer and
+/// the cache's registry; old ones stay what they are.
 async fn addresses(
     world: &World,
     spec: &Spec,
     old: Option<&Reservation>,
     others: &[Reservation],
-    subnet: Subnet,
-    subnet6: Option<&str>,
-) -> Result<(BTreeMap<String, NodeAddress>, Option<BalancerAddress>)> {
+    registry: RegistryAddress,
+    (subnet, subnet6): (Subnet, Option<&str>),
+) -> Result<(BTreeMap<String, NodeAddress>, Option<BalancerAddress>, Option<Ipv4Addr>)> {
     let mut used: BTreeSet<Ipv4Addr> = others.iter().flat_map(Reservation::addresses).collect();
     let mut containers = BTreeSet::new();
     for container in world.engine.containers(&[]).await? {
@@ -146,7 +176,15 @@ async fn addresses(
         .collect();
     let names: BTreeMap<String, NodeName> =
         spec.cluster.nodes.iter().map(|node| (node.host.clone(), node.name.clone())).collect();
-    let hosts: Vec<String> = names.keys().chain(&balancer).cloned().collect();
+    let known = match registry {
+        // One of another subnet is of a network that is gone.
+        RegistryAddress::Known(address) if subnet.contains(address) => Some(address),
+        _ => None,
+    };
+    used.extend(known);
+    let place = !matches!(registry, RegistryAddress::Unwanted) && known.is_none();
+    let place = place.then(|| provider::registry::NAME.to_owned());
+    let hosts: Vec<String> = names.keys().chain(&balancer).chain(&place).cloned().collect();
     let assigned = network::assign_addresses(subnet, &hosts, &used, &reserved)?;
     let pod_subnet = &spec.cluster.pod_subnet;
     let mut cidrs: BTreeSet<String> = kept.values().map(|node| node.pod_cidr.clone()).collect();
@@ -170,7 +208,8 @@ async fn addresses(
         address,
         address6: subnet6.and_then(|subnet| network::matching_ipv6(subnet, address)),
     });
-    Ok((nodes, balancer))
+    let registry = known.or_else(|| assigned.get(provider::registry::NAME).copied());
+    Ok((nodes, balancer, registry.filter(|_| spec.profile.policy.is_cached())))
 }
 
 /// The first /24 of the pod subnet that no node has.

@@ -10,9 +10,10 @@ use super::{api_fault, observe};
 use crate::plan::observed::{NodeFacts, NodeStage};
 use crate::plan::{Observed, Reservation};
 use crate::provider::kind;
+use crate::provider::registry::Software;
 use crate::report::Table;
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ClusterName, NetworkMode, Node, ProfileName, Spec};
+use crate::spec::{Arch, ClusterName, ImageName, NetworkMode, Node, ProfileName, Spec};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::state::reservation;
@@ -41,6 +42,9 @@ pub struct Status {
     pub pod_network: NetworkMode,
     /// Whether the cluster enforces NetworkPolicy objects.
     pub network_policy: bool,
+    /// Where nodes pull from, where it is the local cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheLine>,
     /// The node image.
     pub node_image: ImageLine,
     /// Nodes, our order.
@@ -51,6 +55,50 @@ pub struct Status {
     pub components: Vec<ComponentLine>,
     /// What was last done.
     pub last: Receipt,
+}
+
+/// The local cache as this cluster sees it.
+#[derive(Debug, Serialize)]
+pub struct CacheLine {
+    /// `zot` or `distribution`.
+    pub software: String,
+    /// `running` or `stopped`.
+    pub state: &'static str,
+    /// On this host.
+    pub address: String,
+    /// What it does not protect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unprotected: Option<&'static str>,
+    /// Images of the profile that it has, with a signature that counts.
+    pub signed: usize,
+    /// Images of the profile.
+    pub images: usize,
+}
+
+impl CacheLine {
+    /// What is there of it; `None` for a profile without.
+    fn of(observed: &Observed, spec: &Spec) -> Option<CacheLine> {
+        let registry = observed.registry.as_ref().filter(|_| spec.profile.policy.is_cached())?;
+        let images: BTreeSet<&ImageName> =
+            spec.profile.components.iter().flat_map(|it| &it.definition.images).collect();
+        let signed = registry.images.values().filter(|image| image.signed_by.is_some()).count();
+        Some(CacheLine {
+            software: registry.software.clone(),
+            state: if registry.running { "running" } else { "stopped" },
+            address: format!("127.0.0.1:{}", registry.port),
+            unprotected: Software::parse(&registry.software).and_then(Software::unprotected),
+            signed,
+            images: images.len(),
+        })
+    }
+}
+
+impl std::fmt::Display for CacheLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let CacheLine { software, state, address, signed, images, .. } = self;
+        write!(f, "{software} on {address}, {state}: {signed} of {images} images signed")?;
+        self.unprotected.map_or(Ok(()), |what| write!(f, "; {what}"))
+    }
 }
 
 /// An image and where it is from.
@@ -177,6 +225,7 @@ pub async fn status(
         pod_network,
         network_policy: pod_network == NetworkMode::Bundled
             && !node_image.starts_with("localhost/"),
+        cache: CacheLine::of(&observed, &spec),
         node_image: ImageLine {
             built: node_image.starts_with("localhost/pipe/"),
             stand_in: None,
@@ -298,6 +347,9 @@ impl Status {
         let _ = writeln!(text, "  api        {}{fault}", self.api.as_deref().unwrap_or("-"));
         let network = self.pod_network.as_str();
         let _ = writeln!(text, "  pods       {network} network, network policies {policy}");
+        if let Some(cache) = &self.cache {
+            let _ = writeln!(text, "  images     {cache}");
+        }
         let _ = writeln!(text, "  node image {}{}", self.node_image.name, self.node_image.origin());
         text.push('\n');
         let heading = [

@@ -1,5 +1,7 @@
 //! The network that this host is in: read once at the start, and told to nodes.
 
+use std::net::Ipv4Addr;
+
 use super::context::Context;
 use crate::plan::surroundings::{Aspect, Told, Wanted};
 use crate::provider::kind::{containerd, surroundings as kind};
@@ -37,8 +39,9 @@ fn merge(environment: Option<Proxies>, config: Config) -> Surroundings {
     Surroundings { proxy, authorities, authority_files, mirrors, ..Surroundings::default() }
 }
 
-/// What nodes are to be told, and what the user should know about it.
-pub(super) fn wanted(env: &Env) -> (Wanted, Vec<String>) {
+/// What nodes are to be told, and what the user should know about it. `cache` is where they pull
+/// from, if there is a local cache.
+pub(super) fn wanted(env: &Env, cache: Option<Ipv4Addr>) -> (Wanted, Vec<String>) {
     let surroundings = &env.surroundings;
     let notes = kind::unreachable(&surroundings.proxy).into_iter().map(|proxy| {
         format!(
@@ -46,12 +49,23 @@ pub(super) fn wanted(env: &Env) -> (Wanted, Vec<String>) {
              let it listen on an address of the host, or load images from here: pipe images add"
         )
     });
-    (kind::wanted(surroundings), notes.collect())
+    (kind::wanted(surroundings, cache), notes.collect())
+}
+
+/// The proxies that a container on the clusters' network can use.
+pub(super) fn for_containers(env: &Env) -> Option<Proxies> {
+    kind::for_nodes(&env.surroundings.proxy)
+}
+
+/// Where this cluster's nodes pull from: the local cache, unless its profile has none.
+fn cache(context: &Context) -> Result<Option<Ipv4Addr>> {
+    let cached = context.spec()?.profile.policy.is_cached();
+    Ok(context.reservation()?.registry.filter(|_| cached))
 }
 
 /// Tells a node everything before its first start.
 pub(super) async fn tell_new(context: &Context, host: &str) -> Result<()> {
-    let told = kind::wanted(&context.world.env.surroundings).told;
+    let told = kind::wanted(&context.world.env.surroundings, cache(context)?).told;
     if told == Told::default() {
         return Ok(());
     }
@@ -69,7 +83,7 @@ pub(super) async fn tell(context: &Context, host: &str, aspects: &[Aspect]) -> R
         let remove = ["rm", "-f"].map(str::to_owned).into_iter().chain(left);
         engine.exec(host, Exec::new(remove)).await?.checked()?;
     }
-    let wanted = kind::wanted(&context.world.env.surroundings).told;
+    let wanted = kind::wanted(&context.world.env.surroundings, cache(context)?).told;
     for aspect in aspects {
         match aspect {
             Aspect::Proxy => {
@@ -80,6 +94,7 @@ pub(super) async fn tell(context: &Context, host: &str, aspects: &[Aspect]) -> R
             Aspect::Mirrors => {
                 told.mirrors = wanted.mirrors.clone();
                 told.registries = wanted.registries.clone();
+                told.cache = wanted.cache;
             }
         }
     }
@@ -117,9 +132,10 @@ async fn write_files(
     let subnets = [Some(reservation.subnet.clone()), reservation.subnet6.clone()];
     let subnets: Vec<String> = subnets.into_iter().flatten().collect();
     let surroundings = &context.world.env.surroundings;
+    let cache = cache(context)?;
     let mut files: Vec<File> = aspects
         .iter()
-        .flat_map(|aspect| kind::files(surroundings, &spec.cluster, &subnets, *aspect))
+        .flat_map(|aspect| kind::files(surroundings, cache, &spec.cluster, &subnets, *aspect))
         .collect();
     let mut configured = false;
     if aspects.contains(&Aspect::Mirrors)

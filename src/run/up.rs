@@ -229,6 +229,7 @@ fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Resul
         observed,
         reservation: &prepared.reservation,
         node_image: &prepared.node_image,
+        registry_image: &prepared.registry_image,
         charts: &prepared.charts,
         surroundings: &prepared.surroundings,
         options,

@@ -7,8 +7,8 @@ use super::problem::suggestion;
 use super::read::{self, Cursor, Fields};
 use super::source::{Folder, SourceFile, Sources};
 use super::{
-    BucketName, Component, ComponentName, Credentials, Definition, Profile, ProfileName, StandIns,
-    WhenUnavailable, component_file, load, name, order, yaml,
+    BucketName, Component, ComponentName, Credentials, Definition, ImagePolicy, Profile,
+    ProfileName, StandIns, WhenUnavailable, component_file, load, name, order, yaml,
 };
 
 /// Every key of a profile file.
@@ -42,9 +42,11 @@ pub(super) fn read(source: &SourceFile, sources: &Sources, search: Search<'_>) -
     let name = read::header(&fields, "Profile", &source.name)
         .and_then(|c| c.parsed(ProfileName::parse, "use at most 63 of a-z, 0-9 and '-'"));
     let images = fields.optional("images").and_then(|c| c.fields(IMAGES_KEYS, &[]));
-    if let Some(policy) = images.as_ref().and_then(|images| images.optional("policy")) {
-        policy.choice(&[("off", ())], &["warn", "enforce"]);
-    }
+    let policies = [ImagePolicy::Off, ImagePolicy::Warn].map(|it| (it.as_str(), it));
+    let policy = images
+        .as_ref()
+        .and_then(|images| images.optional("policy"))
+        .and_then(|c| c.choice(&policies, &["enforce"]));
     let stand_ins = images
         .as_ref()
         .and_then(|images| images.optional("standIns"))
@@ -57,7 +59,8 @@ pub(super) fn read(source: &SourceFile, sources: &Sources, search: Search<'_>) -
     find_clashes(&entries);
     let components = in_order(entries);
     let credentials = credentials.unwrap_or(Credentials::Generated);
-    Some(Profile { name: name?, credentials, stand_ins, components })
+    let policy = policy.unwrap_or(ImagePolicy::Off);
+    Some(Profile { name: name?, credentials, stand_ins, policy, components })
 }
 
 fn read_components<'a>(

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["error", "spec::name"]),
     ("verifier", &["digest", "error", "trust", "spec::name"]),
     ("world", &["digest", "error", "trust", "spec::name", "report::event"]),
-    ("state", &["error", "spec", "plan", "report"]),
+    ("state", &["error", "spec", "plan", "report", "trust"]),
     ("provider", &["digest", "error", "spec", "plan", "world", "report", "state", "verifier"]),
     ("doctor", &["error", "world", "report"]),
     ("smoke", &["digest", "error", "spec", "world", "report", "state"]),

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::digest;
 use crate::plan::surroundings::{Aspect, Told, Wanted};
+use crate::provider::registry;
 use crate::spec::Cluster;
-use crate::spec::name::url::MirrorUrl;
+use crate::spec::name::{self, url::MirrorUrl};
 use crate::world::engine::FileToPut;
 use crate::world::surroundings::{LOOPBACK, Proxies, Proxy, Surroundings};
 
@@ -22,14 +24,34 @@ const AUTHORITIES: &str = "/etc/ssl/certs/pipe-authorities.pem";
 /// A folder for each registry with a `hosts.toml`.
 pub const HOSTS: &str = "/etc/containerd/certs.d";
 
+/// Registries that images are from. Of one that is not among them nothing is pulled where there is a
+/// cache: nodes cannot be told that its name comes first there.
+const REGISTRIES: [&str; 9] = [
+    "docker.io",
+    "ghcr.io",
+    "quay.io",
+    "registry.k8s.io",
+    "gcr.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "nvcr.io",
+    "localhost",
+];
+
+/// containerd's name for all others.
+const ANY: &str = "_default";
+
+/// A folder that no cache has: the answer names it.
+const UNKNOWN: &str = "registry-unknown-to-pipe";
+
 /// The units that get the proxies. kind's entry point gives every unit empty ones.
 const PROXY_DROP_INS: [&str; 2] = [
     "/etc/systemd/system/containerd.service.d/20-pipe-proxy.conf",
     "/etc/systemd/system/kubelet.service.d/20-pipe-proxy.conf",
 ];
 
-/// What nodes are to be told.
-pub fn wanted(surroundings: &Surroundings) -> Wanted {
+/// What nodes are to be told; `cache` is where they pull from, if there is a local cache.
+pub fn wanted(surroundings: &Surroundings, cache: Option<Ipv4Addr>) -> Wanted {
     let mut told = Told::default();
     if let Some(proxies) = for_nodes(&surroundings.proxy) {
         told.proxy = hash(&format!("{:?}", proxies.variables(&proxies.except)));
@@ -41,10 +63,14 @@ pub fn wanted(surroundings: &Surroundings) -> Wanted {
     if !surroundings.authorities.is_empty() {
         told.authorities = hash(&surroundings.authorities.concat());
     }
-    if !surroundings.mirrors.is_empty() {
+    if let Some(cache) = cache {
+        told.registries = cached(&surroundings.mirrors);
+        told.mirrors = hash(&format!("{cache} {:?}", told.registries));
+    } else if !surroundings.mirrors.is_empty() {
         told.mirrors = hash(&format!("{:?}", surroundings.mirrors));
         told.registries = surroundings.mirrors.keys().cloned().collect();
     }
+    told.cache = cache;
     let proxy_said = surroundings.proxy != Proxy::Unsaid;
     Wanted { told, proxy_said, file: surroundings.file.display().to_string() }
 }
@@ -59,7 +85,8 @@ pub fn unreachable(proxy: &Proxy) -> Vec<String> {
     shown
 }
 
-fn for_nodes(proxy: &Proxy) -> Option<Proxies> {
+/// The proxies that containers on the clusters' network can reach.
+pub fn for_nodes(proxy: &Proxy) -> Option<Proxies> {
     let Proxy::Use(proxies) = proxy else { return None };
     let reachable = |url: &Option<_>| {
         url.clone().filter(|url: &crate::spec::name::url::ProxyUrl| !url.is_loopback())
@@ -69,9 +96,10 @@ fn for_nodes(proxy: &Proxy) -> Option<Proxies> {
     (http.is_some() || https.is_some()).then_some(Proxies { http, https, except })
 }
 
-/// Files of one aspect; none where there is nothing to tell.
+/// Files of one aspect; none where there is nothing to tell. `cache` as for [`wanted`].
 pub fn files(
     surroundings: &Surroundings,
+    cache: Option<Ipv4Addr>,
     cluster: &Cluster,
     subnets: &[String],
     aspect: Aspect,
@@ -89,7 +117,10 @@ pub fn files(
                 surroundings.authorities.iter().map(|pem| format!("{}\n", pem.trim())).collect();
             vec![FileToPut::new(AUTHORITIES, 0o644, whole)]
         }
-        Aspect::Mirrors => mirrors(&surroundings.mirrors),
+        Aspect::Mirrors => match cache {
+            Some(cache) => from_cache(cache, &surroundings.mirrors),
+            None => mirrors(&surroundings.mirrors),
+        },
     }
 }
 
@@ -145,6 +176,27 @@ fn mirrors(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<FileToPut> {
     mirrors.iter().map(file).collect()
 }
 
+/// Registries that nodes are told about one by one: their names come first in the cache.
+fn cached(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<String> {
+    let mut all: Vec<String> = REGISTRIES.map(str::to_owned).into();
+    all.extend(mirrors.keys().filter(|name| !REGISTRIES.contains(&name.as_str())).cloned());
+    all.push(ANY.to_owned());
+    all
+}
+
+/// The cache in place of every registry, and nobody behind it.
+fn from_cache(cache: Ipv4Addr, mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<FileToPut> {
+    let file = |name: String| {
+        let folder = name::cached::folder(if name == ANY { UNKNOWN } else { &name });
+        let text = format!(
+            "server = \"http://{cache}:{}/v2/{folder}\"\noverride_path = true\ncapabilities = [\"pull\", \"resolve\"]\n",
+            registry::PORT
+        );
+        FileToPut::new(format!("{HOSTS}/{name}/hosts.toml"), 0o644, text)
+    };
+    cached(mirrors).into_iter().map(file).collect()
+}
+
 fn hash(text: &str) -> String {
     digest::hex(Sha256::digest(text.as_bytes()).get(..8).unwrap_or_default())
 }
@@ -179,7 +231,7 @@ mod tests {
         let mut text = String::new();
         for aspect in Aspect::ALL {
             let subnets = ["10.89.0.0/24".to_owned()];
-            for file in files(&surroundings(), &spec.cluster, &subnets, aspect) {
+            for file in files(&surroundings(), None, &spec.cluster, &subnets, aspect) {
                 let content = String::from_utf8(file.content).unwrap();
                 let _ = writeln!(text, "== {} {:o}\n{content}", file.path, file.mode);
             }
@@ -189,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_is_told_holds_no_password_and_knows_every_change() {
-        let first = wanted(&surroundings());
+        let first = wanted(&surroundings(), None);
         assert_eq!(first.told.proxy_shown, "http://proxy.example:3128");
         assert!(!serde_json::to_string(&first.told).unwrap().contains("ss@"));
         assert_eq!(unreachable(&surroundings().proxy), ["http://127.0.0.1:3128"]);
@@ -197,9 +249,9 @@ mod tests {
         if let Proxy::Use(proxies) = &mut other.proxy {
             proxies.except.clear();
         }
-        assert_ne!(wanted(&other).told.proxy, first.told.proxy);
+        assert_ne!(wanted(&other, None).told.proxy, first.told.proxy);
         other.proxy = Proxy::None;
-        assert!(wanted(&other).proxy_said && wanted(&other).told.proxy.is_empty());
-        assert!(!wanted(&Surroundings::default()).proxy_said);
+        assert!(wanted(&other, None).proxy_said && wanted(&other, None).told.proxy.is_empty());
+        assert!(!wanted(&Surroundings::default(), None).proxy_said);
     }
 }

@@ -4,7 +4,7 @@
 //! breaks off in the middle, nothing half-written is served, and what has come is not sent again.
 
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use crate::trust::attached;
@@ -146,7 +146,12 @@ async fn referrers(from: &Repository, to: &Repository, digest: &str) -> Result<C
 
 async fn blobs(from: &Repository, to: &Repository, image: &ImageManifest) -> Result<Copied> {
     let all = image.layers().iter().chain([image.config()]);
-    stream::iter(all.map(|blob| one(from, to, blob)))
+    // Made one by one: a closure over borrowed entries would not do for a task on several threads.
+    let mut copies = Vec::new();
+    for blob in all {
+        copies.push(one(from, to, blob).boxed());
+    }
+    stream::iter(copies)
         .buffer_unordered(AT_ONCE)
         .try_fold(Copied::default(), async |mut sum, copied| {
             sum += copied;
@@ -165,7 +170,8 @@ async fn one(from: &Repository, to: &Repository, blob: &Descriptor) -> Result<Co
     Ok(Copied { sent: size, there: 0 })
 }
 
-fn chunks(download: Download) -> BoxStream<'static, Result<bytes::Bytes>> {
+/// What comes, as a stream.
+pub(super) fn chunks(download: Download) -> BoxStream<'static, Result<bytes::Bytes>> {
     stream::try_unfold(download, async |mut download| {
         Ok(download.chunk().await?.map(|chunk| (chunk, download)))
     })

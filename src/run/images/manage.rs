@@ -1,20 +1,23 @@
 //! `images load` and `images add`: the user's own images into a cluster that runs.
 
-use std::time::Instant;
-
 use futures::future::try_join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use super::names::{self, Chosen};
-use super::transfer::{Cargo, transfer};
-use super::{explained, fetch, node_store};
-use crate::plan::observed::Kept;
+use super::transfer::Cargo;
+use super::{explained, fetch, node_store, through};
+use crate::plan::observed::{CachedFacts, Kept, NodeImage};
 use crate::provider::{kind, labels};
 use crate::report::Events;
+use crate::run::cache::{Cache, fill};
 use crate::run::status::no_cluster;
 use crate::spec::problem::suggestion;
 use crate::spec::{ClusterName, ImageName};
+use crate::state::paths::Paths;
 use crate::trust::forbidden::Forbidden;
 use crate::world::World;
 use crate::world::engine::{ContainerLine, State};
@@ -83,7 +86,12 @@ struct Target {
 ///
 /// # Errors
 /// The engine has not every image, one is for another CPU, the cluster does not run.
-pub async fn load(world: &World, request: &Request, events: &Events) -> Result<Outcome> {
+pub async fn load(
+    world: &World,
+    paths: &Paths,
+    request: &Request,
+    events: &Events,
+) -> Result<Outcome> {
     request.permitted()?;
     let (targets, stopped) = targets(world, request).await?;
     let engine = world.engine.images().await?;
@@ -92,15 +100,17 @@ pub async fn load(world: &World, request: &Request, events: &Events) -> Result<O
     let also = engine.iter().filter(|line| chosen.iter().any(|image| image.id == line.id));
     let also: Vec<String> = also.flat_map(|line| line.names.clone()).collect();
     permitted(&request.forbidden, &also)?;
-    put(world, request, events, chosen, Kept::Loaded, (targets, stopped)).await
+    put((world, paths), request, events, chosen, Kept::Loaded, (targets, stopped)).await
 }
 
-/// Gets images from their registries into the engine where it lacks them, and loads them.
+/// Gets images from their registries, into the cache where nodes pull from it, else into the engine
+/// where it lacks them, and from there into nodes.
 ///
 /// # Errors
 /// As [`load`]'s, and an image cannot be had.
 pub async fn add(
     world: &World,
+    paths: &Paths,
     request: &Request,
     events: &Events,
     cancel: &CancellationToken,
@@ -109,6 +119,14 @@ pub async fn add(
     let images: Vec<ImageName> =
         request.names.iter().map(|name| parse(name)).collect::<Result<_>>()?;
     let (targets, stopped) = targets(world, request).await?;
+    let hosts = targets.iter().map(|target| target.host.as_str());
+    if let Some(cache) = through::cache_of(world, paths, hosts).await? {
+        let fetched = tokio::select! {
+            fetched = fetch_all(world, &cache, &images, events) => fetched?,
+            () = cancel.cancelled() => return Err(Error::interrupted()),
+        };
+        return pull(world, request, fetched, (targets, stopped)).await;
+    }
     let mut chosen = Vec::new();
     for image in &images {
         let found = match world.engine.image(image.tagged()).await? {
@@ -134,7 +152,95 @@ pub async fn add(
             notes: Vec::new(),
         });
     }
-    put(world, request, events, chosen, Kept::Added, (targets, stopped)).await
+    put((world, paths), request, events, chosen, Kept::Added, (targets, stopped)).await
+}
+
+/// Images into the cache, with what is there of them then.
+async fn fetch_all(
+    world: &World,
+    cache: &Cache,
+    images: &[ImageName],
+    events: &Events,
+) -> Result<Vec<(ImageName, CachedFacts, u64)>> {
+    let mut fetched = Vec::new();
+    for image in images {
+        events.info(format!("looking for {image}"));
+        let built = match world.built.find(image.tagged()) {
+            Some(built) => world.engine.image(&built.local).await?.map(|found| found.id),
+            None => None,
+        };
+        let filled = fill::fill(world, cache, image, built.as_deref()).await?;
+        let facts = cache.look(image).await?;
+        let facts = facts.ok_or_else(|| Error::bug(format!("{image} is not in the cache")))?;
+        fetched.push((image.clone(), facts, filled.sent));
+    }
+    Ok(fetched)
+}
+
+/// Lets nodes pull from the cache what they lack.
+async fn pull(
+    world: &World,
+    request: &Request,
+    fetched: Vec<(ImageName, CachedFacts, u64)>,
+    (targets, stopped): (Vec<Target>, Vec<String>),
+) -> Result<Outcome> {
+    let began = Instant::now();
+    let kept = request.node.is_none().then_some(Kept::Added);
+    let stores = stores(world, &targets).await?;
+    let (mut images, mut cargo, mut sent) = (Vec::new(), Vec::new(), 0);
+    for (image, facts, bytes) in fetched {
+        sent += bytes;
+        let names = vec![image.tagged().to_owned()];
+        let id = facts.id.unwrap_or(facts.digest);
+        let shares = shares(&targets, &stores, &names, &id, kept);
+        if !shares.hosts.is_empty() {
+            let (id, names, hosts) = (id.clone(), names.clone(), shares.hosts);
+            cargo.push(Cargo { id, names, hosts, kept });
+        }
+        let Shares { loaded, unchanged, .. } = shares;
+        images.push(Loaded { names, id, size: facts.size, loaded, unchanged });
+    }
+    through::pull(world, &cargo).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Outcome { cluster: request.cluster.clone(), images, stopped, sent, seconds })
+}
+
+/// What each node has.
+async fn stores(world: &World, targets: &[Target]) -> Result<Vec<BTreeMap<String, NodeImage>>> {
+    try_join_all(targets.iter().map(|target| node_store::images(&world.engine, &target.host))).await
+}
+
+/// Who gets an image, and who has it.
+#[derive(Default)]
+struct Shares {
+    loaded: Vec<String>,
+    hosts: Vec<String>,
+    unchanged: Vec<String>,
+}
+
+fn shares(
+    targets: &[Target],
+    stores: &[BTreeMap<String, NodeImage>],
+    names: &[String],
+    id: &str,
+    kept: Option<Kept>,
+) -> Shares {
+    let mut shares = Shares::default();
+    for (target, store) in targets.iter().zip(stores) {
+        let has = names.iter().all(|name| {
+            let found = store.get(name);
+            found.is_some_and(|found| {
+                found.id.as_deref() == Some(id) && (kept.is_none() || found.kept.is_some())
+            })
+        });
+        if has {
+            shares.unchanged.push(target.name.clone());
+        } else {
+            shares.loaded.push(target.name.clone());
+            shares.hosts.push(target.host.clone());
+        }
+    }
+    shares
 }
 
 fn permitted(forbidden: &Forbidden, names: &[String]) -> Result<()> {
@@ -168,7 +274,7 @@ fn parse(name: &str) -> Result<ImageName> {
 }
 
 async fn put(
-    world: &World,
+    (world, paths): (&World, &Paths),
     request: &Request,
     events: &Events,
     chosen: Vec<Chosen>,
@@ -193,36 +299,27 @@ async fn put(
     if !wrong.is_empty() {
         return Err(wrong_platform(&arch, &wrong));
     }
-    let stores = targets.iter().map(|target| node_store::images(&world.engine, &target.host));
-    let stores = try_join_all(stores).await?;
+    let stores = stores(world, &targets).await?;
     let (mut images, mut cargo) = (Vec::new(), Vec::new());
     for (image, size) in chosen.into_iter().zip(sizes) {
-        let (mut loaded, mut unchanged, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
-        for (target, store) in targets.iter().zip(&stores) {
-            let has = image.pod_names.iter().all(|name| {
-                let found = store.get(name);
-                found.is_some_and(|found| {
-                    found.id.as_ref() == Some(&image.id) && (kept.is_none() || found.kept.is_some())
-                })
-            });
-            if has {
-                unchanged.push(target.name.clone());
-            } else {
-                loaded.push(target.name.clone());
-                hosts.push(target.host.clone());
-            }
-        }
+        let names = image.pod_names;
+        let shares = shares(&targets, &stores, &names, &image.id, kept);
         for note in image.notes {
             events.info(note);
         }
-        let names = image.pod_names;
-        if !hosts.is_empty() {
-            let (id, names) = (image.id.clone(), names.clone());
+        if !shares.hosts.is_empty() {
+            let (id, names, hosts) = (image.id.clone(), names.clone(), shares.hosts);
             cargo.push(Cargo { id, names, hosts, kept });
         }
+        let Shares { loaded, unchanged, .. } = shares;
         images.push(Loaded { names, id: image.id, size, loaded, unchanged });
     }
-    let sent = if cargo.is_empty() { 0 } else { transfer(&world.engine, &cargo).await? };
+    let hosts = targets.iter().map(|target| target.host.as_str());
+    let cache = through::cache_of(world, paths, hosts).await?;
+    let sent = match cargo.is_empty() {
+        true => 0,
+        false => through::send(world, cache.as_ref(), &cargo).await?,
+    };
     let seconds = began.elapsed().as_secs_f64();
     Ok(Outcome { cluster: request.cluster.clone(), images, stopped, sent, seconds })
 }

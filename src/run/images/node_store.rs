@@ -4,11 +4,16 @@
 //! together say which id a name has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::plan::observed::{Kept, NodeImage};
+use crate::provider::kind::surroundings::HOSTS;
 use crate::provider::labels;
 use crate::world::engine::{Engine, Exec};
 use crate::{Error, Result};
+
+/// For one image over the network of this host.
+const PULL: Duration = Duration::from_secs(1200);
 
 /// `ctr` in the namespace of Kubernetes.
 pub(super) fn ctr<const N: usize>(arguments: [&str; N]) -> Exec {
@@ -27,6 +32,16 @@ pub(super) async fn content(engine: &Engine, host: &str) -> Result<BTreeSet<Stri
     let listed = engine.exec(host, ctr(["content", "list", "-q"])).await?.checked();
     let listed = listed.map_err(|error| unanswered(host, &error))?.text();
     Ok(listed.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+/// Lets a node's containerd pull an image by its own settings: from the cache where it is told so, and
+/// past its verifier.
+pub(super) async fn pull(engine: &Engine, host: &str, name: &str) -> Result<()> {
+    let pull = ctr(["images", "pull", "--hosts-dir", HOSTS, name]).within(PULL);
+    let pulled = engine.exec(host, pull).await?.checked();
+    pulled.map(drop).map_err(|error| {
+        Error::failed("image-pull", format!("node {host} cannot pull {name}")).because(error)
+    })
 }
 
 fn unanswered(host: &str, error: &Error) -> Error {

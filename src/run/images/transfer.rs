@@ -121,7 +121,7 @@ async fn import(engine: &Engine, host: &str, archive: Receiver<io::Result<Bytes>
 }
 
 /// Notes in a node's containerd that nodes made later shall have the image too.
-async fn mark(engine: &Engine, cargo: &[Cargo], host: &String) -> Result<()> {
+pub(super) async fn mark(engine: &Engine, cargo: &[Cargo], host: &String) -> Result<()> {
     for image in cargo.iter().filter(|image| image.hosts.contains(host)) {
         let Some(kept) = image.kept else { continue };
         let label = format!("{}={}", labels::KEPT, kept.as_str());

@@ -1,0 +1,54 @@
+//! The part of a plan that fills the local cache, from which nodes pull.
+
+use super::input::Input;
+use super::observed::CachedFacts;
+use super::{Action, Phase, Plan};
+use crate::spec::ImageName;
+
+/// The registry, and every image of the profile that it lacks or that nobody signed.
+pub(super) fn add(input: &Input<'_>, plan: &mut Plan) {
+    let Some(address) =
+        input.reservation.registry.filter(|_| input.spec.profile.policy.is_cached())
+    else {
+        return;
+    };
+    let running = input.observed.registry.as_ref().is_some_and(|registry| registry.running);
+    if !running {
+        let image = input.registry_image;
+        if !input.observed.images.contains_key(image.as_str()) {
+            let action = Action::PullImage { image: image.clone() };
+            plan.add("image/registry", Phase::Cluster, [], action);
+        }
+        let action = Action::StartRegistry { address };
+        plan.add("registry", Phase::Cluster, ["network", "image/registry"], action);
+    }
+    for component in &input.spec.profile.components {
+        for image in &component.definition.images {
+            let id = format!("cache/{}", image.short());
+            if plan.step(&id).is_none() && !is_whole(input, image) {
+                let action = Action::CacheImage { image: image.clone() };
+                plan.add(id, Phase::Cluster, ["registry"], action);
+            }
+        }
+    }
+}
+
+/// The id by which nodes know what the cache has.
+pub(super) fn id<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a str> {
+    cached(input, image)?.id.as_deref()
+}
+
+fn cached<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a CachedFacts> {
+    let registry = input.observed.registry.as_ref()?;
+    registry.images.get(image.as_str())
+}
+
+/// Whether the cache has an image, signed, and the one that was built here where one was.
+fn is_whole(input: &Input<'_>, image: &ImageName) -> bool {
+    let built = input.observed.images.get(image.as_str());
+    let built = built.filter(|facts| facts.built || facts.stand_in.is_some());
+    cached(input, image).is_some_and(|cached| {
+        cached.signed_by.is_some()
+            && built.is_none_or(|facts| cached.id.as_ref().is_none_or(|id| *id == facts.id))
+    })
+}

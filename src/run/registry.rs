@@ -1,0 +1,217 @@
+//! Deeds on the registry of the local cache, and what is seen of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::cache::{self, Cache};
+use super::context::Context;
+use super::wait::Seen;
+use super::{observe, removal};
+use crate::plan::observed::RegistryFacts;
+use crate::provider::labels;
+use crate::provider::registry::{NAME, Software, Wanted};
+use crate::spec::{ClusterName, ImageName};
+use crate::state::keys::Keys;
+use crate::state::paths::Paths;
+use crate::state::registry_password;
+use crate::world::World;
+use crate::world::engine::{Container, Fault, State};
+use crate::world::host;
+use crate::{Error, Result};
+
+/// From its start until it answers. Zot reads its whole store first.
+const ANSWERS: Duration = Duration::from_secs(120);
+
+/// How often somebody else may be faster in making it.
+const ATTEMPTS: usize = 3;
+
+/// Costs a tenth of a second: the password has 190 bits, so more would guard nothing.
+const BCRYPT_COST: u32 = 10;
+
+/// The label with the port on loopback.
+pub(super) const fn port_label() -> &'static str {
+    labels::REGISTRY_PORT
+}
+
+/// What is seen of the registry, and of `images` in it.
+///
+/// # Errors
+/// The engine does not answer. A registry that does not answer is one that has nothing.
+pub(super) async fn facts(
+    world: &World,
+    paths: &Paths,
+    cluster: &ClusterName,
+    images: &BTreeSet<&ImageName>,
+) -> Result<Option<RegistryFacts>> {
+    let Some(container) = world.engine.inspect(NAME).await? else { return Ok(None) };
+    let label = |name: &str| container.labels.get(name).map_or("", String::as_str);
+    let address = label(labels::REGISTRY_ADDRESS).parse();
+    let port = label(labels::REGISTRY_PORT).parse();
+    // Not made by us, or by hand: it stands in nobody's way until its name is needed.
+    let (Ok(address), Ok(port)) = (address, port) else { return Ok(None) };
+    let mut others = world.engine.containers(&[labels::CLUSTER]).await?;
+    others.retain(|line| line.labels.get(labels::CLUSTER).is_some_and(|it| it != cluster.as_str()));
+    let mut found = BTreeMap::new();
+    if let Some(cache) = Cache::open(world, paths).await? {
+        for image in images {
+            if let Ok(Some(facts)) = cache.look(image).await {
+                found.insert(image.to_string(), facts);
+            }
+        }
+    }
+    Ok(Some(RegistryFacts {
+        software: label(labels::REGISTRY).to_owned(),
+        running: container.state == State::Running,
+        address,
+        port,
+        used: others.iter().any(|line| line.state == State::Running),
+        shared: !others.is_empty() || paths.clusters()?.iter().any(|other| other != cluster),
+        images: found,
+    }))
+}
+
+/// Makes sure that it runs, on `address`, and answers.
+pub(super) async fn ensure(context: &Context, id: &str, address: Ipv4Addr) -> Result<()> {
+    let lock = context.shared_lock("start the image cache").await?;
+    Keys::ensure(&context.paths, &lock)?;
+    let password = registry_password::ensure(&context.paths, &lock)?;
+    context.mask.add(&password);
+    let engine = &context.world.engine;
+    let port = match engine.inspect(NAME).await?.filter(|found| is_as_wanted(found, address)) {
+        Some(found) => {
+            if found.state != State::Running {
+                engine.start(NAME).await?;
+            }
+            port_of(&found)?
+        }
+        None => make(context, address, &password).await?,
+    };
+    let registry = cache::at(&context.paths, port)?;
+    let what = "the image cache did not start";
+    let wait = context.wait(id, "cache-not-ready", what, ANSWERS);
+    let answers = wait.until(|| async {
+        match engine.inspect(NAME).await {
+            Ok(Some(container)) if container.state == State::Running => {}
+            Ok(Some(container)) => return Seen::Never(ended(context, &container).await),
+            Ok(None) => {
+                let what = "the image cache's container disappeared while it started";
+                return Seen::Never(Error::failed("cache-gone", what));
+            }
+            Err(error) => return Seen::of(error),
+        }
+        match registry.ping().await {
+            Ok(()) => Seen::Ready(()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        }
+    });
+    answers.await
+}
+
+fn is_as_wanted(container: &Container, address: Ipv4Addr) -> bool {
+    container.labels.get(labels::REGISTRY_ADDRESS) == Some(&address.to_string())
+        && port_of(container).is_ok()
+        && matches!(container.state, State::Running | State::Exited)
+}
+
+fn port_of(container: &Container) -> Result<u16> {
+    let port = container.labels.get(labels::REGISTRY_PORT).and_then(|port| port.parse().ok());
+    port.ok_or_else(|| {
+        Error::failed("cache-foreign", format!("the container {NAME} was not made by pipe"))
+            .hint(format!("rename it: podman rename {NAME} OTHER"))
+    })
+}
+
+/// Makes the container, with its volume, and starts it; gives its port on loopback.
+async fn make(context: &Context, address: Ipv4Addr, password: &str) -> Result<u16> {
+    let world = &context.world;
+    let engine = &world.engine;
+    if let Some(found) = engine.inspect(NAME).await? {
+        if !found.labels.contains_key(labels::REGISTRY) {
+            port_of(&found)?;
+        }
+        engine.remove(NAME).await?;
+    }
+    let image = super::prepare::registry_image()?;
+    let Some((facts, _)) = observe::find_image(world, &image).await? else {
+        return Err(Error::failed("image-unknown", format!("the engine has no {image}")));
+    };
+    let software = match facts.stand_in {
+        None => Software::Zot,
+        Some(_) => Software::Distribution,
+    };
+    if engine.volume(NAME).await?.is_none() {
+        match engine.create_volume(Some(NAME), &labels::ours(None)).await {
+            Err(error) if error.fault != Fault::Conflict => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let password_hash = bcrypt::hash(password, BCRYPT_COST)
+        .map_err(|error| Error::bug("a password cannot be hashed").because(error))?;
+    let network = context.reservation()?.network.clone();
+    let env = proxies(context);
+    let mut taken = Vec::new();
+    for attempt in 1.. {
+        let host_port = host::free_port(&taken)?;
+        taken.push(host_port);
+        let wanted = Wanted {
+            software,
+            image: facts.reference.clone(),
+            network: network.clone(),
+            address,
+            address6: None,
+            host_port,
+            password_hash: password_hash.clone(),
+            env: env.clone(),
+        };
+        match engine.create_container(&wanted.container(&world.host)).await {
+            Err(error) if error.fault == Fault::Conflict && attempt < ATTEMPTS => {
+                engine.remove(NAME).await?;
+                continue;
+            }
+            created => created?,
+        };
+        engine.put_files(NAME, wanted.files()).await?;
+        match engine.start(NAME).await {
+            // Somebody took the port meanwhile.
+            Err(_) if attempt < ATTEMPTS => engine.remove(NAME).await?,
+            started => {
+                started?;
+                return Ok(host_port);
+            }
+        }
+    }
+    Err(Error::bug("the image cache was tried without end"))
+}
+
+/// What Zot needs to reach other registries from where it is.
+fn proxies(context: &Context) -> BTreeMap<String, String> {
+    let proxies = super::surroundings::for_containers(&context.world.env);
+    proxies.map(|it| it.variables(&it.except).into_iter().collect()).unwrap_or_default()
+}
+
+async fn ended(context: &Context, container: &Container) -> Error {
+    let said = context.world.engine.last_words(NAME).await;
+    Error::failed("cache-exited", "the image cache ended as soon as it started")
+        .because(format!("exit code {}", container.exit_code))
+        .because(said)
+        .hint(format!(
+            "if its store is damaged, make it anew: podman rm -f {NAME}; podman volume rm {NAME}"
+        ))
+}
+
+/// Stops it; what it holds stays.
+pub(super) async fn stop(context: &Context) -> Result<()> {
+    let grace = Duration::from_secs(10);
+    Ok(context.world.engine.stop(NAME, grace).await?)
+}
+
+/// Removes the container, unless another cluster came to use it meanwhile.
+pub(super) async fn remove(context: &Context) -> Result<()> {
+    let lock = context.shared_lock("remove the image cache").await?;
+    let others = crate::state::reservation::others(&context.paths, &context.cluster, &lock);
+    if others.is_ok_and(|others| others.values().all(|other| other.registry.is_none())) {
+        removal::container(context, NAME).await?;
+    }
+    Ok(())
+}
