@@ -154,6 +154,47 @@ mod tests {
         assert_eq!(judged(Mode::Warn, Verdict::Refused("why".into())).log, ["warning: why"]);
     }
 
+    /// A reader that panics stands for any defect of ours.
+    #[test]
+    fn a_panic_is_a_refusal_that_says_so() {
+        struct Defect;
+        impl Read for Defect {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                panic!("a defect")
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("verifier.json");
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for (mode, allowed) in [(Mode::Enforce, false), (Mode::Warn, true)] {
+            let config = Config {
+                version: config::VERSION,
+                mode,
+                cache: String::new(),
+                keys: Vec::new(),
+                allowed: Vec::new(),
+                forbidden: crate::trust::forbidden::Forbidden::default(),
+                verdicts: folder.path().to_owned(),
+            };
+            std::fs::write(&file, config.to_text().unwrap()).unwrap();
+            let media_type = "application/vnd.oci.descriptor.v1+json";
+            let file = file.to_str().unwrap();
+            let arguments = [
+                "-config",
+                file,
+                "-name",
+                "a",
+                "-digest",
+                &digest,
+                "-stdin-media-type",
+                media_type,
+            ];
+            let answer = answer(arguments.map(OsString::from), Defect);
+            assert_eq!(answer.allowed, allowed, "{answer:?}");
+            assert!(answer.reason.contains("a defect of its own"), "{answer:?}");
+        }
+    }
+
     /// What a registry or a signature says must not end a line, nor fill an event.
     #[test]
     fn a_reason_is_one_line() {

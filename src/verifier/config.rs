@@ -1,6 +1,7 @@
 //! What the verifier of a node is told: one file, which `pipe` writes and nobody else.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub const VERDICTS: &str = "/var/lib/pipe/verdicts";
 
 /// The form of the file. One that is written otherwise is refused, by old and new verifiers alike.
 pub const VERSION: u32 = 1;
+
+/// Largest file: the list of what is forbidden and some keys have a few thousand bytes.
+const SIZE_MAX: u64 = 4 << 20;
 
 /// What happens to an image that no trusted key signed. There is no "off": then nothing is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +57,9 @@ impl Config {
     /// # Errors
     /// Why it cannot be used.
     pub fn read(path: &Path) -> Result<Config, String> {
-        let text = fs::read(path).map_err(|error| error.to_string())?;
+        let mut text = Vec::new();
+        let file = fs::File::open(path).map_err(|error| error.to_string())?;
+        file.take(SIZE_MAX).read_to_end(&mut text).map_err(|error| error.to_string())?;
         // The version first: what else is in a file of another one is not for us to judge.
         #[derive(Deserialize)]
         struct Versioned {

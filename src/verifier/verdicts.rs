@@ -4,6 +4,7 @@
 //! It only saves time. What cannot be read was never there, and what cannot be written is not.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,6 +12,9 @@ use crate::trust::{KeyId, PublicKey};
 
 /// How many are kept; a node rarely sees a tenth of it. The oldest go first, a quarter at a time.
 const COUNT_MAX: usize = 1024;
+
+/// More than a verdict's file holds.
+const SIZE_MAX: u64 = 1024;
 
 /// A folder of verdicts.
 pub(super) struct Verdicts<'a> {
@@ -25,8 +29,10 @@ impl Verdicts<'_> {
 
     /// The key that was seen to have signed `digest`, if it is still trusted.
     pub(super) fn recall(&self, digest: &str, keys: &[PublicKey]) -> Option<KeyId> {
-        let hint = fs::read_to_string(self.file(digest)?).ok()?;
-        keys.iter().map(PublicKey::id).find(|key| line(digest, *key) == hint)
+        let mut text = String::new();
+        let file = fs::File::open(self.file(digest)?).ok()?;
+        file.take(SIZE_MAX).read_to_string(&mut text).ok()?;
+        keys.iter().map(PublicKey::id).find(|key| line(digest, *key) == text)
     }
 
     /// Notes that `key` signed `digest`.

@@ -43,15 +43,23 @@ impl Executable {
     /// [`crate::Kind::Host`]: it is not there, or it was built in another way.
     pub fn beside(name: &str) -> Result<Executable> {
         let own = fs::read_link(RUNNING).map_err(|error| unreadable(Path::new(RUNNING), &error))?;
-        let path = own.with_file_name(name);
+        Executable::installed(&own.with_file_name(name))
+    }
+
+    /// The program at `path`, which was built together with this one.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Host`]: it is not there, or it was built in another way.
+    pub fn installed(path: &Path) -> Result<Executable> {
+        let name = file_name(path);
         let missing = |error: std::io::Error| {
             let why = match error.kind() {
                 ErrorKind::NotFound => format!("{} is not there", path.display()),
                 _ => format!("{}: {error}", path.display()),
             };
-            incomplete(name).because(why)
+            incomplete(&name).because(why)
         };
-        Executable::new(name, fs::read(&path).map_err(missing)?)
+        Executable::new(&name, fs::read(path).map_err(missing)?)
     }
 
     fn new(name: &str, program: Vec<u8>) -> Result<Executable> {

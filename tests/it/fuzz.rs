@@ -11,6 +11,7 @@ mod kubeconfig;
 mod names;
 mod repeated;
 mod state;
+mod verifier;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

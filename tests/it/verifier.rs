@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::scripted::{Reply, Scripted};
 
 mod faults;
-mod store;
+pub mod store;
 
 use store::{REPOSITORY, Store};
 

@@ -191,6 +191,8 @@ async fn a_configuration_that_cannot_be_used() {
     // A folder cannot be read as a file by root either.
     std::fs::create_dir(node.file()).unwrap();
     run(&node.file(), &flags, "").refused("Is a directory");
+    // Without end.
+    run(Path::new("/dev/zero"), &flags, "").refused("expected value");
 }
 
 #[tokio::test(flavor = "multi_thread")]

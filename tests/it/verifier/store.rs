@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::{Reply, Scripted};
 
 /// Where the cache has the image that every test asks about.
-pub(super) const REPOSITORY: &str = "docker.io/library/nats";
+pub const REPOSITORY: &str = "docker.io/library/nats";
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Answers, by what stands behind the repository in a request's path.
 #[derive(Clone, Default)]
-pub(super) struct Store {
+pub struct Store {
     answers: BTreeMap<String, Reply>,
     /// What refers to an image, by the path it is listed under.
     lists: BTreeMap<String, Vec<Value>>,
@@ -26,38 +26,38 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new() -> Store {
+    pub fn new() -> Store {
         Store::default()
     }
 
     /// A bundle that the registry itself lists.
-    pub(super) fn api(self, key: &SigningKey, image: &str) -> Store {
+    pub fn api(self, key: &SigningKey, image: &str) -> Store {
         self.refer(bundle::sign(key, image), image, &format!("referrers/{image}"))
     }
 
     /// A bundle that is listed under a tag.
-    pub(super) fn tagged(self, key: &SigningKey, image: &str) -> Store {
+    pub fn tagged(self, key: &SigningKey, image: &str) -> Store {
         self.bundle(bundle::sign(key, image), image)
     }
 
     /// A good bundle of one image, put beside another.
-    pub(super) fn replayed(self, key: &SigningKey, from: &str, to: &str) -> Store {
+    pub fn replayed(self, key: &SigningKey, from: &str, to: &str) -> Store {
         self.bundle(bundle::sign(key, from), to)
     }
 
     /// Any bytes for a bundle, listed under a tag.
-    pub(super) fn bundle(self, bundle: Vec<u8>, image: &str) -> Store {
+    pub fn bundle(self, bundle: Vec<u8>, image: &str) -> Store {
         let path = format!("manifests/{}", attached::referrers_tag(image));
         self.refer(bundle, image, &path)
     }
 
     /// A document of the older form; a second one joins the first.
-    pub(super) fn legacy(self, key: &SigningKey, image: &str) -> Store {
+    pub fn legacy(self, key: &SigningKey, image: &str) -> Store {
         self.document(&simple::sign(key, REPOSITORY, image), image)
     }
 
     /// Any document and signature of the older form.
-    pub(super) fn document(mut self, signed: &simple::Signed, image: &str) -> Store {
+    pub fn document(mut self, signed: &simple::Signed, image: &str) -> Store {
         let attachment = attached::legacy(signed, &self.documents).unwrap();
         let tag = format!("manifests/{}", attached::signature_tag(image));
         let manifest: ImageManifest = serde_json::from_slice(&attachment.manifest.content).unwrap();
@@ -68,13 +68,13 @@ impl Store {
     }
 
     /// Another answer under a path.
-    pub(super) fn answer(mut self, path: &str, reply: Reply) -> Store {
+    pub fn answer(mut self, path: &str, reply: Reply) -> Store {
         self.answers.insert(path.to_owned(), reply);
         self
     }
 
     /// Every blob changed, and nothing else.
-    pub(super) fn other_blobs(mut self) -> Store {
+    pub fn other_blobs(mut self) -> Store {
         for (path, reply) in &mut self.answers {
             if let (true, Reply::Answer { body, .. }) = (path.starts_with("blobs/"), reply) {
                 body[0] ^= 1;
@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// A registry that holds this, and nothing else.
-    pub(super) async fn serve(self) -> (Scripted, String) {
+    pub async fn serve(self) -> (Scripted, String) {
         let mut answers = self.answers;
         for (path, list) in self.lists {
             let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": list});
