@@ -1,23 +1,21 @@
 //! Our client and our signatures on a real registry, and the real cosign on both.
-//!
-//! The registry is the stand-in that the image factory built; with `PIPE_TEST_ZOT` naming a program
-//! of Zot's, the same tests run on that one.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use pipe::run::cache::copy::{Freight, copy};
 use pipe::run::cache::signatures::{self, Pen};
 use pipe::trust::{PublicKey, SigningKey, attached, bundle};
-use pipe::world::registry::{Manifest, Registry, Repository, Shape};
+use pipe::world::registry::{Manifest, Repository, Shape};
 use pipe::{Kind, Result};
 use serde_json::{Value, json};
 
-use super::host::{not_extended, podman, text, tool};
+use super::host::{not_extended, text, tool};
 use super::{Case, block_on};
+
+mod server;
+
+pub(super) use server::{Server, no_registry};
 
 pub const CASES: [Case; 4] = [
     case("a_registry_keeps_what_it_is_given_and_nothing_else", || block_on(keeps())),
@@ -34,116 +32,21 @@ const fn case(name: &'static str, run: fn()) -> Case {
     Case { name, skip: no_registry, run }
 }
 
-const NAME: &str = "docker.io/library/app";
-const NOW: &str = "2026-11-21T00:00:00Z";
-
-fn image() -> Option<String> {
-    let format = "{{.Repository}}:{{.Tag}}";
-    let images = podman(["images", "--format", format, "localhost/pipe/registry"]);
-    images.lines().next().map(str::to_owned)
-}
-
-fn no_registry() -> Option<String> {
-    let there = std::env::var_os("PIPE_TEST_ZOT").is_some() || image().is_some();
-    (!there).then(|| "the image factory has not built a registry here".to_owned())
-}
-
-/// A registry with its store in a folder of its own; killed when dropped.
-struct Server {
-    folder: tempfile::TempDir,
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    async fn start() -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        // Let go before the server takes it; `ping` asks until it answers.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = folder.path().join("config");
-        let store = folder.path().join("store");
-        let (program, text) = match std::env::var_os("PIPE_TEST_ZOT") {
-            Some(zot) => (PathBuf::from(zot), zot_config(&store, port)),
-            None => (copied_out(folder.path()), distribution_config(&store, port)),
-        };
-        std::fs::write(&config, text).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(program)
-            .arg("serve")
-            .arg(&config)
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let server = Server { folder, child, address: format!("127.0.0.1:{port}") };
-        let registry = server.registry();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while let Err(error) = registry.ping().await {
-            let log = std::fs::read_to_string(server.folder.path().join("log"));
-            assert!(Instant::now() < deadline, "{error}: {log:?}");
-        }
-        server
-    }
-
-    fn registry(&self) -> Registry {
-        Registry::own(&self.address, None).unwrap()
-    }
-
-    fn cosign(&self, key: &Path, arguments: &[&str]) -> Output {
-        Command::new(tool("cosign"))
-            .args(arguments)
-            .arg("--key")
-            .arg(key)
-            .args(["--allow-http-registry", "--insecure-ignore-tlog=true"])
-            .env("HOME", self.folder.path())
-            .env("COSIGN_PASSWORD", "")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn distribution_config(store: &Path, port: u16) -> String {
-    format!(
-        "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-         http: {{addr: \"127.0.0.1:{port}\"}}\nvalidation: {{manifests: {{indexes: {{platforms: none}}}}}}\n",
-        store.display()
-    )
-}
-
-fn zot_config(store: &Path, port: u16) -> String {
-    json!({
-        "distSpecVersion": "1.1.1",
-        "storage": {"rootDirectory": store, "dedupe": true, "gc": false},
-        "http": {"address": "127.0.0.1", "port": port.to_string(), "compat": ["docker2s2"]},
-        "log": {"level": "warn"},
-    })
-    .to_string()
-}
-
-fn copied_out(folder: &Path) -> PathBuf {
-    let program = folder.join("registry");
-    let container = podman(["create", &image().expect("checked before")]);
-    let container = container.trim();
-    podman(["cp", &format!("{container}:/bin/registry"), &program.display().to_string()]);
-    podman(["rm", "-v", container]);
-    program
-}
+pub(super) const NAME: &str = "docker.io/library/app";
+pub(super) const NOW: &str = "2026-11-21T00:00:00Z";
 
 /// Stores an image of one layer; `seed` makes it another image.
-async fn put_image(repository: &Repository, seed: &str) -> Result<Manifest> {
-    let layer =
-        attached::Blob::new("application/vnd.oci.image.layer.v1.tar", seed.repeat(1000).into());
-    let config = json!({"architecture": "amd64", "os": "linux", "config": {},
+pub(super) async fn put_image(repository: &Repository, seed: &str) -> Result<Manifest> {
+    let content = seed.repeat(1000);
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    let mut layer = tar::Builder::new(Vec::new());
+    layer.append_data(&mut header, "seed", content.as_bytes()).unwrap();
+    let layer = layer.into_inner().unwrap();
+    let layer = attached::Blob::new("application/vnd.oci.image.layer.v1.tar", layer);
+    let arch = pipe::spec::Arch::of_host().unwrap();
+    let config = json!({"architecture": arch, "os": "linux", "config": {},
         "rootfs": {"type": "layers", "diff_ids": [layer.digest]}});
     let config =
         attached::Blob::new("application/vnd.oci.image.config.v1+json", config.to_string().into());

@@ -48,6 +48,7 @@ mod small_disk;
 mod stored;
 mod surroundings;
 mod troubles;
+mod verifier;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -84,6 +85,7 @@ fn main() {
     cases.extend(engine::CASES);
     cases.extend(nats_smoke::CASES);
     cases.extend(cache::CASES);
+    cases.extend(verifier::CASES);
     cases.extend(charts::CASES);
     cases.extend(api_server::CASES);
     cases.extend(cluster::CASES);
