@@ -33,6 +33,7 @@ mod order;
 mod packed_chart;
 pub mod patch;
 pub mod patch_file;
+pub mod policy_file;
 pub mod port;
 pub mod port_file;
 pub mod problem;
@@ -47,6 +48,7 @@ pub use bucket::BucketName;
 pub use forbidden_file::forbidden;
 pub use load::load;
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
+pub use policy_file::policies;
 
 /// The `apiVersion` of every file.
 pub const API_VERSION: &str = "pipe.dev/v1alpha1";

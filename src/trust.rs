@@ -16,6 +16,7 @@ pub mod attached;
 pub mod bundle;
 pub mod forbidden;
 pub mod key;
+pub mod policy;
 pub mod refusal;
 pub mod simple;
 

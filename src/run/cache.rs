@@ -21,6 +21,7 @@ use crate::{Error, Result};
 
 pub mod copy;
 pub mod fill;
+pub mod keyless;
 pub mod signatures;
 pub mod upload;
 

@@ -149,7 +149,7 @@ impl From<Pattern> for String {
 }
 
 /// Whether `text` is `pattern`, where each `*` stands for any characters, also none.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

@@ -36,6 +36,9 @@ enum Packing {
     /// `<base>/<name>-<version>-linux-<arch>.tar.gz`, the program in `linux-<arch>/`, and the
     /// archive's checksum in `….sha256sum`.
     HelmArchive,
+    /// `<base>/<version>/<name>-linux-<arch>`, and the checksums of all its files in
+    /// `<name>_checksums.txt`.
+    CosignBinary,
     /// `<base>/<version>/bin/linux/<arch>/<name>`, and its checksum in `….sha256`.
     KubernetesBinary,
 }
@@ -81,6 +84,17 @@ impl Tool {
             minimum: None,
             base: "https://dl.k8s.io/release".to_owned(),
             packing: Packing::KubernetesBinary,
+        }
+    }
+
+    /// cosign, any version; whoever asks it looks at the one it has.
+    pub fn cosign() -> Tool {
+        Tool {
+            name: "cosign",
+            version: "v3.1.3",
+            minimum: None,
+            base: "https://github.com/sigstore/cosign/releases/download".to_owned(),
+            packing: Packing::CosignBinary,
         }
     }
 
@@ -142,6 +156,10 @@ impl Tool {
             Packing::HelmArchive => {
                 let file = format!("{base}/{name}-{version}-linux-{arch}.tar.gz");
                 (file.clone(), format!("{file}.sha256sum"))
+            }
+            Packing::CosignBinary => {
+                let folder = format!("{base}/{version}");
+                (format!("{folder}/{name}-linux-{arch}"), format!("{folder}/{name}_checksums.txt"))
             }
             Packing::KubernetesBinary => {
                 let file = format!("{base}/{version}/bin/linux/{arch}/{name}");
@@ -205,6 +223,9 @@ mod tests {
         let (file, sum) = Tool::helm().addresses(Arch::Amd64);
         assert_eq!(file, "https://get.helm.sh/helm-v4.3.1-linux-amd64.tar.gz");
         assert_eq!(sum, format!("{file}.sha256sum"));
+        let (file, sums) = Tool::cosign().addresses(Arch::Amd64);
+        assert!(file.ends_with("/v3.1.3/cosign-linux-amd64"), "{file}");
+        assert!(sums.ends_with("/v3.1.3/cosign_checksums.txt"), "{sums}");
         let (file, _) = Tool::kubectl().addresses(Arch::Arm64);
         assert_eq!(file, "https://dl.k8s.io/release/v1.36.4/bin/linux/arm64/kubectl");
     }

@@ -31,18 +31,28 @@ pub(super) async fn install(tool: &Tool, target: &Path, env: &Env) -> Result<(),
     // file, not against the publisher.
     let expected = fetch(&client, &checksum).await?;
     let expected = String::from_utf8_lossy(&expected);
-    let expected = expected.split_whitespace().next().unwrap_or_default().to_lowercase();
+    let name = file.rsplit('/').next().unwrap_or_default();
+    let expected = checksum_of(name, &expected).to_lowercase();
     let bytes = fetch(&client, &file).await?;
     let seen = crate::digest::hex(&Sha256::digest(&bytes));
     if seen != expected {
         return Err(format!("{file} has SHA-256 {seen}, but {checksum} says {expected:?}"));
     }
     let program = match tool.packing {
-        Packing::KubernetesBinary => bytes,
+        Packing::KubernetesBinary | Packing::CosignBinary => bytes,
         Packing::HelmArchive => unpack(&bytes, &format!("linux-{arch}/{}", tool.name))
             .map_err(|error| format!("{file}: {error}"))?,
     };
     place(&program, target).map_err(|error| format!("{}: {error}", target.display()))
+}
+
+/// The checksum of the file `name` in what is published beside it: a list of several, or its own.
+fn checksum_of<'a>(name: &str, published: &'a str) -> &'a str {
+    let listed = published.lines().find_map(|line| {
+        let (sum, file) = line.split_once(char::is_whitespace)?;
+        (file.trim().trim_start_matches('*') == name).then_some(sum)
+    });
+    listed.or_else(|| published.split_whitespace().next()).unwrap_or_default()
 }
 
 async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, String> {

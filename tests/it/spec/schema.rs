@@ -9,7 +9,7 @@ use pipe::spec::read::Cursor;
 use pipe::spec::source::{Folder, Sources};
 use pipe::spec::{
     cluster_file, component_file, config_file, forbidden_file, mount_file, node_file, patch_file,
-    port, port_file, profile_file, yaml,
+    policy_file, port, port_file, profile_file, yaml,
 };
 use serde_json::Value;
 
@@ -43,6 +43,21 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("config", "/properties/proxy/oneOf/1/properties", config_file::PROXY_KEYS),
         ("forbidden", "/properties", forbidden_file::KEYS),
         ("forbidden", "/$defs/rule/properties", forbidden_file::RULE_KEYS),
+        ("trust-policy", "/properties", policy_file::KEYS),
+        ("trust-policy", "/$defs/demand/properties", policy_file::ACCEPT_KEYS),
+        ("trust-policy", "/$defs/demand/properties/keyless/properties", policy_file::KEYLESS_KEYS),
+        ("trust-policy", "/$defs/demand/properties/key/properties", policy_file::KEY_KEYS),
+        (
+            "trust-policy",
+            "/$defs/demand/properties/attestation/properties",
+            policy_file::ATTESTATION_KEYS,
+        ),
+        ("trust-policy", "/$defs/demand/properties/built/properties", policy_file::BUILT_KEYS),
+        (
+            "trust-policy",
+            "/$defs/demand/properties/digestOnly/properties",
+            policy_file::DIGEST_ONLY_KEYS,
+        ),
         ("component", "/properties", component_file::KEYS),
         ("component", "/properties/credentials/properties", component_file::CREDENTIAL_KEYS),
         ("component", "/$defs/credential/properties", component_file::CREDENTIAL_VALUE_KEYS),
@@ -62,6 +77,7 @@ fn every_shipped_file_fits_its_schema() {
     for folder in Folder::ALL {
         for name in sources.names(folder).unwrap().keys() {
             let schema = schema(match folder {
+                Folder::Trust if name != forbidden_file::NAME => "trust-policy",
                 Folder::Clusters => "cluster",
                 Folder::Profiles => "profile",
                 Folder::Components => "component",
