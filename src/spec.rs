@@ -26,6 +26,7 @@ pub mod image_names;
 pub mod kubernetes;
 pub mod label;
 mod load;
+pub mod lock_file;
 pub mod mount_file;
 pub mod name;
 pub mod node_file;
@@ -46,7 +47,7 @@ pub mod yaml;
 
 pub use bucket::BucketName;
 pub use forbidden_file::forbidden;
-pub use load::load;
+pub use load::{load, load_profile};
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
 pub use policy_file::policies;
 

@@ -10,7 +10,9 @@ use crate::report::{Table, format};
 use crate::run::images::inventory::{From, Row, inventory};
 use crate::run::images::manage::{self, Outcome, Request};
 
-/// Run your own images: load them into nodes, add others, list what is there
+mod lock;
+
+/// Run your own images: load, add, list them; lock those that profiles name
 ///
 /// What is loaded or added stays with the cluster: a node that joins later gets it from `pipe up`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +26,7 @@ enum Command {
     Load(LoadArgs),
     Add(AddArgs),
     List(ListArgs),
+    Lock(lock::Args),
 }
 
 /// Copy images of the engine's own store (podman build) into the nodes
@@ -80,6 +83,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         Command::Load(args) => put(app, "images load", args.names, args.place).await,
         Command::Add(args) => put(app, "images add", args.names, args.place).await,
         Command::List(args) => list(app, args).await,
+        Command::Lock(args) => lock::run(app, args).await,
     }
 }
 

@@ -22,6 +22,8 @@ use crate::{Error, Result};
 pub mod copy;
 pub mod fill;
 pub mod keyless;
+pub mod lock;
+pub mod resolve;
 pub mod signatures;
 pub mod upload;
 

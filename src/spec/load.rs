@@ -3,7 +3,7 @@
 use super::forbidden_images::Search;
 use super::problem::{Problems, suggestion};
 use super::source::{Folder, SourceFile, Sources};
-use super::{Arch, Spec, cluster_file, forbidden_file, name, profile_file};
+use super::{Arch, Profile, Spec, cluster_file, forbidden_file, name, profile_file};
 use crate::Result;
 
 /// Reads the cluster file `cluster`, the profile `profile` (else the one that the cluster file
@@ -42,6 +42,20 @@ pub fn load(
         (Some(cluster), Some(profile)) => Ok(Spec { cluster, profile }),
         _ => Err(crate::Error::bug(format!("{cluster} was neither read nor refused"))),
     }
+}
+
+/// Reads the profile `name` and its components, without a cluster.
+///
+/// # Errors
+/// [`crate::Kind::Files`], with a cause for each problem in any of the files.
+pub fn load_profile(sources: &Sources, name: &str) -> Result<Profile> {
+    let problems = Problems::default();
+    let forbidden = forbidden_file::read(sources, &problems);
+    let search = Search { forbidden: &forbidden, problems: &problems };
+    let profile = open_known(sources, Folder::Profiles, name, &problems)
+        .and_then(|file| profile_file::read(&file, sources, search));
+    problems.into_result()?;
+    profile.ok_or_else(|| crate::Error::bug(format!("{name} was neither read nor refused")))
 }
 
 /// Opens a file; `Ok(None)` if there is none, `Err` if it cannot be read, which is noted.

@@ -22,6 +22,7 @@ mod fake_helm;
 mod forgotten;
 mod fuzz;
 mod layers;
+mod lock;
 mod logs;
 mod lying_clickhouse;
 mod lying_nats;

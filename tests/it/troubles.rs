@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "some of it is for tests/real")]
 #[path = "../troubles/case.rs"]
 mod case;
-mod engine;
+pub mod engine;
 mod host;
 mod images;
 mod names;

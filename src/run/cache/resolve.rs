@@ -1,0 +1,406 @@
+//! A name to bytes: the digest that its registry serves, else what the engine's own store has, with
+//! what is known of it. Nothing is stored here; filling the cache and writing `pipe.lock` begin so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
+use tokio_util::sync::CancellationToken;
+
+use super::keyless::{self, Subject};
+use super::signatures;
+use crate::spec::lock_file::{self, Anchor, Locked, Source};
+use crate::spec::{Arch, ImageName};
+use crate::trust::forbidden::Forbidden;
+use crate::trust::policy::{Demand, Finding, Policies, Verdict};
+use crate::world::built::{BuiltImage, BuiltImages};
+use crate::world::engine::{Engine, ImageInfo};
+use crate::world::env::Env;
+use crate::world::registry::{Manifest, Registry, Repository, Shape};
+use crate::world::registry_login;
+use crate::{Error, Kind, Result};
+
+/// For all that one registry is asked about one image. A network that swallows packets would
+/// otherwise hold every image for minutes before the engine is asked.
+const REGISTRY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Largest configuration of an image that is read.
+const CONFIG_BYTES_MAX: u64 = 8 << 20;
+
+/// Who resolves names, and by what rules.
+#[derive(Clone, Copy)]
+pub struct Resolver<'a> {
+    /// Proxies, mirrors, logins, programs.
+    pub env: &'a Env,
+    /// The engine, whose store has what no registry gives.
+    pub engine: Option<&'a Engine>,
+    /// What was built on this host.
+    pub built: &'a BuiltImages,
+    /// What must not be.
+    pub forbidden: &'a Forbidden,
+    /// What is enough to believe an image.
+    pub policies: &'a Policies,
+    /// The nodes' CPU, for which an image must be made.
+    pub arch: Arch,
+    /// Ends it early.
+    pub cancel: &'a CancellationToken,
+}
+
+/// Where an image was seen.
+enum Seen<'a> {
+    /// In a registry that is not ours.
+    Upstream { place: &'a Place, digest: &'a str },
+    /// In the engine's store, where it was built.
+    Built(&'a BuiltImage),
+    /// In the engine's store, however it came there.
+    Store,
+}
+
+/// Where a registry has an image.
+struct Place {
+    repository: Repository,
+    /// Registry and repository, as programs are told.
+    name: String,
+    plain: bool,
+    /// For errors: `mirror m.example` or `docker.io`.
+    shown: String,
+}
+
+impl Resolver<'_> {
+    /// What a name stands for now, without the profiles that need it. Where nothing of the policy
+    /// holds, that is what is known of it ([`Verdict::is_enough`]); what is done then is the caller's.
+    ///
+    /// # Errors
+    /// It is forbidden ([`Kind::Signature`]), made for another CPU, or nowhere to be had.
+    pub async fn resolve(&self, image: &ImageName, stand_ins: bool) -> Result<Locked> {
+        if let Some(rule) = self.forbidden.matches(image.as_str()) {
+            let what = format!("{image} was refused");
+            return Err(Error::new(Kind::Signature, "image-forbidden", what)
+                .because(rule.reason(image.tagged()))
+                .hint(rule.remedy()));
+        }
+        let tried = match self.upstream(image, stand_ins).await? {
+            Ok(locked) => return Ok(locked),
+            Err(tried) => tried,
+        };
+        if let Some(locked) = self.stored(image, stand_ins).await? {
+            return Ok(locked);
+        }
+        let error = Error::failed("image-unresolved", format!("{image} cannot be had"));
+        let error = tried.into_iter().fold(error, Error::because);
+        let error = error.because("the engine's own store does not have it");
+        Err(error.hint("connect to its registry, name a mirror in config.yaml, or build it: in a clone of pipe, scripts/images/factory build"))
+    }
+
+    /// The digest that the image's registry serves under its name now; `None` where it serves none.
+    ///
+    /// # Errors
+    /// No registry can be asked, with what each said.
+    pub async fn served(&self, image: &ImageName) -> Result<Option<String>> {
+        let unreachable = |tried: Vec<String>| {
+            let what = format!("nobody says what {image} is now");
+            tried.into_iter().fold(Error::host("registry-unreachable", what), Error::because)
+        };
+        let mut tried = Vec::new();
+        for place in self.places(image, &mut tried).await {
+            match self.ask(&place, image.tag()).await? {
+                Ok(found) => return Ok(found.map(|manifest| manifest.digest)),
+                Err(why) => tried.push(why),
+            }
+        }
+        Err(unreachable(tried))
+    }
+
+    /// The mirrors of its registry, then the registry itself.
+    async fn places(&self, image: &ImageName, tried: &mut Vec<String>) -> Vec<Place> {
+        let rest = image.repository().strip_prefix(image.registry()).unwrap_or_default();
+        let rest = rest.trim_start_matches('/');
+        let mirrors = self.env.surroundings.mirrors.get(image.registry()).into_iter().flatten();
+        let mirrors =
+            mirrors.map(|it| (it.image(rest), it.plain, format!("mirror {}", it.address)));
+        let own = (image.repository().to_owned(), false, image.registry().to_owned());
+        let mut places = Vec::new();
+        for (name, plain, shown) in mirrors.chain([own]) {
+            // Without a login that cannot be read: the image may need none.
+            let login = registry_login::find(self.env, &name).await.unwrap_or_else(|why| {
+                tried.push(format!("{shown}: {why}"));
+                None
+            });
+            let Some((address, repository)) = name.split_once('/') else { continue };
+            let registry = match shown.starts_with("mirror ") {
+                true => Registry::mirror(self.env, address, plain, login),
+                false => Registry::upstream(self.env, address, login),
+            };
+            match registry {
+                Ok(registry) => {
+                    let repository = registry.repository(repository);
+                    places.push(Place { repository, name, plain, shown });
+                }
+                Err(error) => tried.push(format!("{shown}: {error}")),
+            }
+        }
+        places
+    }
+
+    /// What a registry has under a tag or a digest, or why it does not say.
+    async fn ask(
+        &self,
+        place: &Place,
+        reference: &str,
+    ) -> Result<Result<Option<Manifest>, String>> {
+        let late =
+            format!("{}: it did not answer within {} s", place.shown, REGISTRY_DEADLINE.as_secs());
+        tokio::select! {
+            answer = tokio::time::timeout(REGISTRY_DEADLINE, place.repository.manifest(reference)) => {
+                Ok(match answer {
+                    Ok(Ok(found)) => Ok(found),
+                    Ok(Err(error)) => Err(format!("{}: {error}", place.shown)),
+                    Err(_elapsed) => Err(late),
+                })
+            }
+            () = self.cancel.cancelled() => Err(Error::interrupted()),
+        }
+    }
+
+    async fn upstream(
+        &self,
+        image: &ImageName,
+        stand_ins: bool,
+    ) -> Result<Result<Locked, Vec<String>>> {
+        let mut tried = Vec::new();
+        for place in self.places(image, &mut tried).await {
+            let reference = image.digest().unwrap_or(image.tag());
+            let manifest = match self.ask(&place, reference).await? {
+                Ok(Some(manifest)) => manifest,
+                Ok(None) => {
+                    tried.push(format!("{} does not have it", place.shown));
+                    continue;
+                }
+                Err(why) => {
+                    tried.push(why);
+                    continue;
+                }
+            };
+            let platforms = platforms(&place.repository, &manifest).await?;
+            let wanted = format!("linux/{}", self.arch);
+            let is_wanted = |platform: &String| {
+                *platform == wanted || platform.starts_with(&format!("{wanted}/"))
+            };
+            if !platforms.keys().any(is_wanted) {
+                let has: Vec<&str> = platforms.keys().map(String::as_str).collect();
+                return Err(Error::failed(
+                    "image-platform",
+                    format!("{image} is not made for {wanted}"),
+                )
+                .because(format!("{} is for {}", manifest.digest, has.join(", ")))
+                .hint("choose a tag that is made for this CPU"));
+            }
+            let seen = Seen::Upstream { place: &place, digest: &manifest.digest };
+            let evidence = self.evidence(image, &seen, stand_ins).await?;
+            return Ok(Ok(Locked {
+                profiles: BTreeSet::new(),
+                source: Source::Upstream,
+                anchor: Anchor::Digest { digest: manifest.digest, media_type: manifest.media_type },
+                platforms,
+                evidence,
+                at: now(),
+            }));
+        }
+        Ok(Err(tried))
+    }
+
+    /// The first demand of the policy that holds, or why none does.
+    async fn evidence(
+        &self,
+        image: &ImageName,
+        seen: &Seen<'_>,
+        stand_ins: bool,
+    ) -> Result<Verdict> {
+        let mut why = Vec::new();
+        let demands = self.policies.of(image.repository()).map(|policy| &policy.accept);
+        for demand in demands.into_iter().flatten() {
+            // What could be built here is no matter where a registry has it.
+            let beside = matches!((demand, seen), (Demand::Built { .. }, Seen::Upstream { .. }));
+            match demand.judge(&self.look(seen, demand).await?, stand_ins) {
+                Ok(verdict) => return Ok(verdict),
+                Err(_refused) if beside => {}
+                Err(refused) => why.push(refused),
+            }
+        }
+        Ok(Verdict::refused(&why))
+    }
+
+    async fn look(&self, seen: &Seen<'_>, demand: &Demand) -> Result<Finding> {
+        let (place, digest) = match seen {
+            Seen::Upstream { place, digest } => (place, digest),
+            Seen::Built(built) => {
+                let stand_in = built.stand_in().map(str::to_owned);
+                return Ok(Finding::Built { recipe: built.recipe.clone(), stand_in });
+            }
+            Seen::Store => {
+                return Ok(match demand {
+                    Demand::DigestOnly { .. } => Finding::Bytes,
+                    Demand::Built { .. } => Finding::Nothing("it was not built here".to_owned()),
+                    _ => Finding::Nothing("the engine's store keeps no signatures".to_owned()),
+                });
+            }
+        };
+        Ok(match demand {
+            Demand::Keyless { .. } | Demand::Attestation { .. } => {
+                let name = format!("{}@{digest}", place.name);
+                let subject = Subject { name, plain: place.plain };
+                keyless::look(self.env, &subject, demand, self.cancel).await?
+            }
+            Demand::Key(key) => {
+                let keys = std::slice::from_ref(key);
+                match signatures::verify(&place.repository, digest, keys).await {
+                    Ok(id) => Finding::Key(id),
+                    Err(error) => Finding::Nothing(error.causes.join("; ")),
+                }
+            }
+            Demand::Built { .. } | Demand::DigestOnly { .. } => Finding::Bytes,
+        })
+    }
+
+    /// The digest of the configuration that the engine's store has under a name, or of what was built
+    /// here for it.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn held(&self, image: &ImageName) -> Result<Option<String>> {
+        Ok(self.in_engine(image).await?.map(|(found, _)| config_digest(&found)))
+    }
+
+    async fn in_engine(
+        &self,
+        image: &ImageName,
+    ) -> Result<Option<(ImageInfo, Option<&BuiltImage>)>> {
+        let Some(engine) = self.engine else { return Ok(None) };
+        let built = self.built.find(image.tagged());
+        let local = match built {
+            Some(built) => engine.image(&built.local).await?,
+            None => None,
+        };
+        Ok(match engine.image(image.tagged()).await? {
+            Some(found) => {
+                // The same bytes under both names: it is the one that was built.
+                let same = local.is_some_and(|local| local.id == found.id);
+                Some((found, built.filter(|_| same)))
+            }
+            None => local.map(|local| (local, built)),
+        })
+    }
+
+    /// What the engine has under the name, or was built here for it.
+    async fn stored(&self, image: &ImageName, stand_ins: bool) -> Result<Option<Locked>> {
+        let Some((found, built)) = self.in_engine(image).await? else { return Ok(None) };
+        if built.and_then(BuiltImage::stand_in).is_some() && !stand_ins {
+            return Ok(None);
+        }
+        let seen = built.map_or(Seen::Store, Seen::Built);
+        let mut evidence = self.evidence(image, &seen, stand_ins).await?;
+        if built.is_none() && evidence.is_enough() {
+            evidence.words += "; taken as the engine's store has it";
+        }
+        let os = if found.os.is_empty() { "linux" } else { &found.os };
+        let config = config_digest(&found);
+        Ok(Some(Locked {
+            profiles: BTreeSet::new(),
+            source: Source::Engine,
+            platforms: BTreeMap::from([(format!("{os}/{}", found.arch), config.clone())]),
+            anchor: Anchor::Config { config, served: None, media_type: None },
+            evidence,
+            at: now(),
+        }))
+    }
+}
+
+fn config_digest(image: &ImageInfo) -> String {
+    format!("sha256:{}", image.id.trim_start_matches("sha256:"))
+}
+
+/// To the second: a lock file is for people.
+fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
+
+/// The image of each platform.
+async fn platforms(
+    repository: &Repository,
+    manifest: &Manifest,
+) -> Result<BTreeMap<String, String>> {
+    match manifest.shape()? {
+        Shape::Index(index) => Ok(of_index(&index)),
+        Shape::Image(image) => of_image(repository, manifest, &image).await,
+    }
+}
+
+/// Without what builders attach as images for `unknown/unknown`, and what is no platform at all: what
+/// a registry sends ends up in a file of ours.
+fn of_index(index: &ImageIndex) -> BTreeMap<String, String> {
+    let entry = |it: &Descriptor| {
+        let platform = it.platform().as_ref()?;
+        let variant = platform.variant().as_deref();
+        let name = platform_name(platform.os(), platform.architecture(), variant)?;
+        let digest = lock_file::digest_of(it.digest().as_ref()).ok()?;
+        Some((name, digest))
+    };
+    index.manifests().iter().filter_map(entry).collect()
+}
+
+fn platform_name(os: &Os, arch: &oci_spec::image::Arch, variant: Option<&str>) -> Option<String> {
+    let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
+    let name = format!("{os}/{arch}{variant}");
+    (lock_file::is_platform(&name) && !name.starts_with("unknown/")).then_some(name)
+}
+
+/// Its configuration says it.
+async fn of_image(
+    repository: &Repository,
+    manifest: &Manifest,
+    image: &ImageManifest,
+) -> Result<BTreeMap<String, String>> {
+    let config = image.config();
+    let unreadable = |why: String| {
+        let what = format!(
+            "the configuration of {}@{} cannot be read",
+            repository.name(),
+            manifest.digest
+        );
+        Error::failed("manifest-invalid", what).because(why)
+    };
+    if config.size() > CONFIG_BYTES_MAX {
+        return Err(unreadable(format!("it is said to have {} bytes", config.size())));
+    }
+    let bytes = repository.blob(config.digest().as_ref(), config.size()).await?;
+    let config: ImageConfiguration =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let name = platform_name(config.os(), config.architecture(), config.variant().as_deref());
+    Ok(name.map(|name| (name, manifest.digest.clone())).into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_cannot_write_what_it_likes_into_the_lock() {
+        let entry = |os: &str, arch: &str, digest: &str| {
+            serde_json::json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 2, "digest": digest,
+                "platform": {"os": os, "architecture": arch, "variant": "v7"},
+            })
+        };
+        let good = format!("sha256:{}", "a".repeat(64));
+        let long = format!("sha512:{}", "a".repeat(128));
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [
+            entry("linux", "arm", &good),
+            entry("linux", "amd64: x\n  evil", &good),
+            entry("unknown", "unknown", &good),
+            entry("linux", "s390x", &long),
+        ]});
+        let index: ImageIndex = serde_json::from_value(index).unwrap();
+        assert_eq!(of_index(&index), BTreeMap::from([("linux/arm/v7".to_owned(), good)]));
+    }
+}
