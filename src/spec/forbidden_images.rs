@@ -1,15 +1,16 @@
 //! Forbidden images in a profile, its components and their charts: each with its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::image_names::{self, Found};
 use super::packed_chart::{Files, unpacked};
 use super::problem::{Position, Problems};
 use super::read::Cursor;
 use super::source::{SourceFile, Sources};
-use super::{Component, Definition, image_names, values, yaml};
+use super::{Component, Definition, values, yaml};
 use crate::trust::forbidden::{Forbidden, Rule};
 
 /// Deepest chart in a chart that is looked into.
@@ -24,9 +25,27 @@ pub(super) struct Search<'a> {
     pub(super) problems: &'a Problems,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     fn note(&self, file: &str, at: Option<Position>, image: &str, rule: &Rule, more: &str) {
         self.problems.add(file, at, rule.reason(image), format!("{}{more}", rule.remedy()));
+    }
+
+    /// The forbidden names in a text. A text may hold one name a hundred thousand times.
+    fn hits(&self, text: &str) -> Vec<(Found, &'a Rule)> {
+        let mut known: BTreeMap<String, Option<&'a Rule>> = BTreeMap::new();
+        let found = image_names::in_text(text).into_iter();
+        let hits = found.filter_map(|found| {
+            let rule = match known.get(&found.image) {
+                Some(rule) => *rule,
+                None => {
+                    let rule = self.forbidden.matches(&found.image);
+                    known.insert(found.image.clone(), rule);
+                    rule
+                }
+            };
+            Some((found, rule?))
+        });
+        hits.collect()
     }
 
     /// Notes a forbidden image that a file names at a known place.
@@ -43,8 +62,8 @@ impl Search<'_> {
         let listed = |image: &str| {
             definition.is_some_and(|it| it.images.iter().any(|known| known.as_str() == image))
         };
-        for found in image_names::in_text(&text).into_iter().filter(|it| !listed(&it.image)) {
-            if let Some(rule) = self.forbidden.matches(&found.image) {
+        for (found, rule) in self.hits(&text) {
+            if !listed(&found.image) {
                 self.note(&file.shown, Some(found.at), &found.image, rule, "");
             }
         }
@@ -73,13 +92,14 @@ impl Search<'_> {
         let (defaults, text) = own.unwrap_or_default();
         let mut merged = defaults;
         values::merge(&mut merged, chosen);
-        let places = image_names::in_text(&text);
+        let places: BTreeMap<String, Position> =
+            image_names::in_text(&text).into_iter().map(|it| (it.image, it.at)).collect();
         for (key, image) in image_names::in_values(&merged) {
             if !chart.said.insert(image.clone()) {
                 continue;
             }
             if let Some(rule) = self.forbidden.matches(&image) {
-                let at = places.iter().find(|place| place.image == image).map(|place| place.at);
+                let at = places.get(&image).copied();
                 let more =
                     format!(", in the chart or by the value {}{key} in the profile", chart.key);
                 self.note(&chart.shown_file("values.yaml"), at, &image, rule, &more);
@@ -90,11 +110,9 @@ impl Search<'_> {
             if !(path.starts_with("templates") || path.starts_with("crds")) {
                 continue;
             }
-            for found in image_names::in_text(&String::from_utf8_lossy(bytes)) {
-                if let Some(rule) = self.forbidden.matches(&found.image) {
-                    let file = chart.shown_file(&path.display().to_string());
-                    self.note(&file, Some(found.at), &found.image, rule, ", in the chart");
-                }
+            for (found, rule) in self.hits(&String::from_utf8_lossy(bytes)) {
+                let file = chart.shown_file(&path.display().to_string());
+                self.note(&file, Some(found.at), &found.image, rule, ", in the chart");
             }
         }
         if depth >= CHART_DEPTH_MAX {

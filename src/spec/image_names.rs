@@ -16,6 +16,9 @@ pub struct Found {
     pub image: String,
 }
 
+/// Most names of one line that get a column of their own: each costs the length of the line.
+const PLACED_MAX: usize = 100;
+
 /// What stands for what a template computes.
 const COMPUTED: &str = "x";
 
@@ -27,21 +30,19 @@ pub fn in_text(text: &str) -> Vec<Found> {
             continue;
         }
         let (flat, literals) = without_expressions(line);
-        let mut names: Vec<String> = words(&flat).filter(|w| looks_whole(w)).map(own).collect();
-        for (key, value) in pairs(&flat) {
-            if let Some(image) = under(key, value) {
-                names.push(image);
-                if is_image_key(key) {
-                    names.extend(literals.iter().filter(|it| !it.starts_with(['.', '/'])).cloned());
-                }
-            }
+        let mut names: BTreeSet<String> =
+            words(&flat).filter(|word| looks_whole(word)).map(own).collect();
+        names.extend(pairs(&flat).filter_map(|(key, value)| under(key, value)));
+        if pairs(&flat).any(|(key, _)| is_image_key(key)) {
+            names.extend(literals.into_iter().filter(|it| !it.starts_with(['.', '/'])));
         }
+        let placed = names.len() <= PLACED_MAX;
         for image in names {
             let text = image.trim_end_matches(REGISTRY_ONLY);
             // Behind its key, or where the line begins if a template computes it.
             let begins = line.len() - line.trim_start().len();
-            let before = line.get(..line.rfind(text).unwrap_or(begins)).unwrap_or_default();
-            let column = before.chars().count() + 1;
+            let at = line.rfind(text).filter(|_| placed).unwrap_or(begins);
+            let column = line.get(..at).map_or(0, |before| before.chars().count()) + 1;
             found.insert(Found { at: Position { line: number + 1, column }, image });
         }
     }

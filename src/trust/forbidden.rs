@@ -150,6 +150,9 @@ impl From<Pattern> for String {
 
 /// Whether `text` is `pattern`, where each `*` stands for any characters, also none.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
+    if !pattern.contains('*') {
+        return pattern == text;
+    }
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

@@ -11,6 +11,7 @@ mod kubeconfig;
 mod names;
 mod repeated;
 mod state;
+mod trust;
 mod verifier;
 
 use std::fmt::Debug;
