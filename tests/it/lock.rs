@@ -3,9 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use pipe::Kind;
+use pipe::report::Events;
+use pipe::run::cache::lock::{self, Needs, Place};
+use pipe::run::cache::resolve::Resolver;
+use pipe::spec::name::url::MirrorUrl;
+use pipe::spec::source::Sources;
+use pipe::spec::{self, Arch};
+use pipe::state::paths::Paths;
 use pipe::trust::attached::{self, sha256};
 use pipe::trust::{SigningKey, simple};
+use pipe::world::built::BuiltImages;
+use pipe::world::env::Env;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::env::TestEnv;
 use crate::scripted::{Reply, Request, Scripted};
@@ -21,7 +32,9 @@ struct Stage {
     scene: Scene,
     content: Content,
     _registry: Scripted,
-    _runtime: Runtime,
+    runtime: Runtime,
+    /// Where its mirror of `docker.io` is.
+    mirror: String,
 }
 
 impl Stage {
@@ -53,7 +66,7 @@ impl Stage {
         std::fs::write(config, text).unwrap();
         std::fs::remove_file(env.path("work/profiles/none.yaml")).unwrap();
         env.write("profiles/p.yaml", &profile(components));
-        Stage { scene, content, _registry: registry, _runtime: runtime }
+        Stage { scene, content, _registry: registry, runtime, mirror: format!("{base}/hub") }
     }
 
     fn env(&self) -> &TestEnv {
@@ -263,6 +276,80 @@ fn a_key_in_a_policy_is_checked_by_ourselves() {
     let (class, words) = evidence(&stage);
     assert_eq!(class, "digest-only");
     assert!(!words.contains("signed"), "{words}");
+}
+
+#[test]
+fn under_enforce_what_is_not_believed_is_refused() {
+    let stage = guarded("{keyless: {identity: a, issuer: 'https://issuer.example'}}");
+    stage.index("acme/app", "1", 'a');
+    stage.env().fake("cosign", "exit 1");
+    let text = |path: &str| stage.env().path(path).display().to_string();
+    let (home, bin) = (text("home"), text("bin"));
+    let mut env = Env::from([("HOME", home.as_str()), ("PATH", bin.as_str())]);
+    let mirror = MirrorUrl::parse(&stage.mirror).unwrap();
+    env.surroundings.mirrors.insert("docker.io".to_owned(), vec![mirror]);
+    let work = stage.env().path("work");
+    let sources = Sources::find(Some(&work), &work).unwrap();
+    let paths = Paths::from_env(|name| env.get(name).map(str::to_owned)).unwrap();
+    let (forbidden, policies) =
+        (spec::forbidden(&sources).unwrap(), spec::policies(&sources).unwrap());
+    let (built, cancel) = (BuiltImages::default(), CancellationToken::new());
+    let resolver = Resolver {
+        env: &env,
+        engine: None,
+        built: &built,
+        forbidden: &forbidden,
+        policies: &policies,
+        arch: Arch::Amd64,
+        cancel: &cancel,
+    };
+    let mut needs = Needs::of(&sources, Some("p")).unwrap();
+    let place = Place::of(&sources, &paths);
+    let (events, _unread) = Events::channel();
+    let run = |needs: &Needs| {
+        stage.runtime.block_on(lock::lock(&resolver, &place, needs, &paths, &events))
+    };
+    needs.images.values_mut().for_each(|need| need.enforced = true);
+    let refused = run(&needs).unwrap_err();
+    assert_eq!((refused.kind, refused.code), (Kind::Signature, "evidence-refused"), "{refused:?}");
+    assert!(refused.hints[0].contains("profiles/trust/"), "{refused:?}");
+    assert_eq!(stage.lock(), "");
+    needs.images.values_mut().for_each(|need| need.enforced = false);
+    assert!(run(&needs).unwrap().notes[0].contains("is not believed"));
+    assert!(stage.lock().contains("class: none"), "{}", stage.lock());
+}
+
+#[test]
+fn what_was_built_here_comes_first_and_a_stand_in_only_where_allowed() {
+    let stage = Stage::new(NATS, "localhost/pipe/nats");
+    stage.index("library/nats", "2.15.2", 'a');
+    let built = |class: &str| {
+        let map = stage.env().path("home/.cache/pipe/images/built.json");
+        std::fs::create_dir_all(map.parent().unwrap()).unwrap();
+        let image = serde_json::json!({
+            "upstream": "docker.io/library/nats:2.15.2", "local": "localhost/pipe/nats:2.15.2-abc",
+            "recipe": "0123456789abcdef", "version": "2", "class": class, "instead": "something else",
+        });
+        let text = serde_json::json!({"schema": 1, "images": [image]});
+        std::fs::write(map, text.to_string()).unwrap();
+    };
+    let lock = || {
+        stage.env().pipe(["images", "lock", "--profile", "p"]).success().both();
+        stage.lock()
+    };
+    built("built");
+    let text = lock();
+    assert!(text.contains("class: built") && text.contains("by: \"0123456789abcdef\""), "{text}");
+    assert!(
+        text.contains("anchoredBy: config") && text.contains("recipe 0123456789ab\""),
+        "{text}"
+    );
+    built("stand-in");
+    let text = lock();
+    assert!(text.contains("source: upstream"), "{text}");
+    stage.env().write("profiles/p.yaml", &profile(&format!("{NATS}images: {{standIns: allow}}\n")));
+    let text = lock();
+    assert!(text.contains("a stand-in, something else, built on this host"), "{text}");
 }
 
 #[test]

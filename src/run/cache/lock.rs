@@ -13,7 +13,9 @@ use crate::run::context::shared_lock;
 use crate::spec::lock_file::{self, Anchor, LockFile, Locked};
 use crate::spec::problem::Problems;
 use crate::spec::source::{Folder, Sources};
-use crate::spec::{ImageName, Profile, ProfileName, StandIns, WhenUnavailable, load_profile};
+use crate::spec::{
+    ImageName, ImagePolicy, Profile, ProfileName, StandIns, WhenUnavailable, load_profile,
+};
 use crate::state::file;
 use crate::state::paths::Paths;
 use crate::{Error, Kind, Result};
@@ -50,6 +52,8 @@ pub struct Need {
     pub stand_ins: bool,
     /// Whether all of them do without where it cannot be had.
     pub optional: bool,
+    /// Whether one of them refuses what is not believed.
+    pub enforced: bool,
 }
 
 /// What came of it.
@@ -106,6 +110,13 @@ impl Place {
     }
 }
 
+impl Need {
+    /// Before the first profile is looked at.
+    fn unneeded() -> Need {
+        Need { profiles: BTreeSet::new(), stand_ins: true, optional: true, enforced: false }
+    }
+}
+
 impl Needs {
     /// Of one profile, or of all that there are.
     ///
@@ -130,11 +141,11 @@ impl Needs {
         for component in &profile.components {
             let optional = component.when_unavailable == WhenUnavailable::Skip;
             for image in &component.definition.images {
-                let new = Need { profiles: BTreeSet::new(), stand_ins: true, optional: true };
-                let need = self.images.entry(image.clone()).or_insert(new);
+                let need = self.images.entry(image.clone()).or_insert_with(Need::unneeded);
                 need.profiles.insert(profile.name.clone());
                 need.stand_ins &= allows;
                 need.optional &= optional;
+                need.enforced |= profile.policy == ImagePolicy::Enforce;
             }
         }
     }
@@ -143,7 +154,7 @@ impl Needs {
 /// Looks every image up, and writes what was found: all of it, or nothing.
 ///
 /// # Errors
-/// [`Kind::Signature`] where one is forbidden, else [`Kind::Failed`], with a cause for each image
+/// [`Kind::Signature`] where one is forbidden, or not believed and a profile enforces that, else [`Kind::Failed`], with a cause for each image
 /// that cannot be locked; the file is invalid, or cannot be written.
 pub async fn lock(
     resolver: &Resolver<'_>,
@@ -181,6 +192,10 @@ async fn find(
     for (image, need, answer) in answers {
         match answer {
             Ok(mut locked) => {
+                if need.enforced && !locked.evidence.is_enough() {
+                    refused.push(unbelieved(image, &locked));
+                    continue;
+                }
                 locked.profiles.clone_from(&need.profiles);
                 if !locked.evidence.is_enough() {
                     notes.push(format!("{image} is not believed: {}", locked.evidence.words));
@@ -198,6 +213,16 @@ async fn find(
         0 => Ok(found),
         count => Err(together(refused, count)),
     }
+}
+
+/// A profile enforces that there is evidence.
+fn unbelieved(image: &ImageName, locked: &Locked) -> Error {
+    Error::new(Kind::Signature, "evidence-refused", format!("{image} is not believed"))
+        .because(&locked.evidence.words)
+        .hint(format!(
+            "say what is enough for {} in a file of profiles/trust/, kind: TrustPolicy",
+            image.repository()
+        ))
 }
 
 /// One error for all images that cannot be locked.
@@ -343,6 +368,7 @@ mod tests {
             profiles: names(profiles),
             stand_ins: false,
             optional,
+            enforced: false,
         };
         let needs = Needs {
             profiles: names(&["ci", "laptop"]),

@@ -1,5 +1,5 @@
-//! A name to bytes: the digest that its registry serves, else what the engine's own store has, with
-//! what is known of it. Nothing is stored here; filling the cache and writing `pipe.lock` begin so.
+//! A name to bytes, with what is known of it: what was built here for it, else the digest that its
+//! registry serves, else what the engine's own store has. Nothing is stored here; filling the cache and writing `pipe.lock` begin so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -57,6 +57,13 @@ enum Seen<'a> {
     Store,
 }
 
+/// What the engine's store has for a name.
+struct Stored<'a> {
+    image: ImageInfo,
+    /// Where it was built here.
+    built: Option<&'a BuiltImage>,
+}
+
 /// Where a registry has an image.
 struct Place {
     repository: Repository,
@@ -80,12 +87,20 @@ impl Resolver<'_> {
                 .because(rule.reason(image.tagged()))
                 .hint(rule.remedy()));
         }
+        let stored = self
+            .in_engine(image)
+            .await?
+            .filter(|stored| stored.built.and_then(BuiltImage::stand_in).is_none() || stand_ins);
+        // As the cache is filled: whoever builds an image means it to be run.
+        if let Some(stored) = stored.as_ref().filter(|stored| stored.built.is_some()) {
+            return self.stored(image, stored, stand_ins).await;
+        }
         let tried = match self.upstream(image, stand_ins).await? {
             Ok(locked) => return Ok(locked),
             Err(tried) => tried,
         };
-        if let Some(locked) = self.stored(image, stand_ins).await? {
-            return Ok(locked);
+        if let Some(stored) = &stored {
+            return self.stored(image, stored, stand_ins).await;
         }
         let error = Error::failed("image-unresolved", format!("{image} cannot be had"));
         let error = tried.into_iter().fold(error, Error::because);
@@ -269,13 +284,10 @@ impl Resolver<'_> {
     /// # Errors
     /// The engine does not answer.
     pub async fn held(&self, image: &ImageName) -> Result<Option<String>> {
-        Ok(self.in_engine(image).await?.map(|(found, _)| config_digest(&found)))
+        Ok(self.in_engine(image).await?.map(|stored| config_digest(&stored.image)))
     }
 
-    async fn in_engine(
-        &self,
-        image: &ImageName,
-    ) -> Result<Option<(ImageInfo, Option<&BuiltImage>)>> {
+    async fn in_engine(&self, image: &ImageName) -> Result<Option<Stored<'_>>> {
         let Some(engine) = self.engine else { return Ok(None) };
         let built = self.built.find(image.tagged());
         let local = match built {
@@ -286,33 +298,34 @@ impl Resolver<'_> {
             Some(found) => {
                 // The same bytes under both names: it is the one that was built.
                 let same = local.is_some_and(|local| local.id == found.id);
-                Some((found, built.filter(|_| same)))
+                Some(Stored { image: found, built: built.filter(|_| same) })
             }
-            None => local.map(|local| (local, built)),
+            None => local.map(|image| Stored { image, built }),
         })
     }
 
-    /// What the engine has under the name, or was built here for it.
-    async fn stored(&self, image: &ImageName, stand_ins: bool) -> Result<Option<Locked>> {
-        let Some((found, built)) = self.in_engine(image).await? else { return Ok(None) };
-        if built.and_then(BuiltImage::stand_in).is_some() && !stand_ins {
-            return Ok(None);
-        }
+    async fn stored(
+        &self,
+        image: &ImageName,
+        stored: &Stored<'_>,
+        stand_ins: bool,
+    ) -> Result<Locked> {
+        let Stored { image: found, built } = stored;
         let seen = built.map_or(Seen::Store, Seen::Built);
         let mut evidence = self.evidence(image, &seen, stand_ins).await?;
         if built.is_none() && evidence.is_enough() {
             evidence.words += "; taken as the engine's store has it";
         }
         let os = if found.os.is_empty() { "linux" } else { &found.os };
-        let config = config_digest(&found);
-        Ok(Some(Locked {
+        let config = config_digest(found);
+        Ok(Locked {
             profiles: BTreeSet::new(),
             source: Source::Engine,
             platforms: BTreeMap::from([(format!("{os}/{}", found.arch), config.clone())]),
             anchor: Anchor::Config { config, served: None, media_type: None },
             evidence,
             at: now(),
-        }))
+        })
     }
 }
 
