@@ -33,7 +33,7 @@ pub const IMAGE_KEYS: &[&str] = &[
 ];
 
 /// Keys of `evidence`.
-pub const EVIDENCE_KEYS: &[&str] = &["class", "words", "by"];
+pub const EVIDENCE_KEYS: &[&str] = &["class", "words", "by", "standIn"];
 
 const REMEDY: &str = "restore the file, or write it anew: pipe images lock";
 
@@ -252,6 +252,9 @@ fn write_image(text: &mut String, name: &ImageName, locked: &Locked) -> std::fmt
     if let Some(by) = &evidence.by {
         writeln!(text, "      by: {}", quoted(by))?;
     }
+    if let Some(stand_in) = &evidence.stand_in {
+        writeln!(text, "      standIn: {}", quoted(stand_in))?;
+    }
     writeln!(text, "    at: \"{at}\"")
 }
 
@@ -334,7 +337,8 @@ fn read_evidence(cursor: Cursor<'_>) -> Option<Verdict> {
     let class = fields.required("class", "digest-only").and_then(|c| c.choice(&Class::ALL, &[]));
     let words = fields.required("words", "WHAT is known").and_then(|c| c.text());
     let by = fields.optional("by").and_then(|c| c.text()).map(str::to_owned);
-    Some(Verdict { class: class?, words: words?.to_owned(), by })
+    let stand_in = fields.optional("standIn").and_then(|c| c.text()).map(str::to_owned);
+    Some(Verdict { class: class?, words: words?.to_owned(), by, stand_in })
 }
 
 /// SHA-256, the only one that is locked.
@@ -389,6 +393,7 @@ mod tests {
                 class: Class::DigestOnly,
                 words: "held to its digest alone: \"why\": a # b".to_owned(),
                 by: None,
+                stand_in: None,
             },
             at: at.parse().unwrap(),
         }
@@ -402,6 +407,7 @@ mod tests {
                 class: Class::Built,
                 words: "built on this host".to_owned(),
                 by: Some("0123".to_owned()),
+                stand_in: None,
             },
             ..upstream(c, of, at)
         }
@@ -494,12 +500,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            words in ".{0,60}", by in prop::option::of(".{0,40}"), seconds in 0i64..4_000_000_000,
+            words in ".{0,60}", by in prop::option::of(".{0,40}"),
+            stand_in in prop::option::of(".{0,40}"), seconds in 0i64..4_000_000_000,
             names in prop::collection::btree_set("[a-z]{1,5}", 1..4), config in any::<bool>(),
         ) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let mut locked = if config { engine('7', &names, "2026-01-01T00:00:00Z") } else { upstream('7', &names, "2026-01-01T00:00:00Z") };
-            locked.evidence = Verdict { words, by, ..locked.evidence };
+            locked.evidence = Verdict { words, by, stand_in, ..locked.evidence };
             locked.at = Timestamp::from_second(seconds).unwrap();
             let lock = LockFile { images: BTreeMap::from([(image("r.io/x:1"), locked)]) };
             prop_assert_eq!(read(&lock.text()).unwrap(), lock);

@@ -156,6 +156,9 @@ pub struct Verdict {
     /// Who signed, or the recipe; none for the other kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// What it is, where it is not the named product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<String>,
 }
 
 impl Policies {
@@ -238,7 +241,8 @@ impl Demand {
     /// Whether `found` is what is demanded: what is then known, or why it is not enough.
     /// `stand_ins`: whether another product may take an image's place.
     pub fn judge(&self, found: &Finding, stand_ins: bool) -> Result<Verdict, String> {
-        let verdict = |class, words: String, by: Option<String>| Verdict { class, words, by };
+        let verdict =
+            |class, words: String, by: Option<String>| Verdict { class, words, by, stand_in: None };
         match (self, found) {
             (_, Finding::Nothing(why)) => Err(format!("{}: {why}", self.wanted())),
             (
@@ -274,7 +278,8 @@ impl Demand {
                         format!("a stand-in, {what}, built on this host from the recipe {short}")
                     }
                 };
-                Ok(verdict(Class::Built, words, Some(recipe.clone())))
+                let verdict = verdict(Class::Built, words, Some(recipe.clone()));
+                Ok(Verdict { stand_in: stand_in.clone(), ..verdict })
             }
             (Demand::Built { recipe: Some(wanted) }, Finding::Built { recipe, .. }) => {
                 Err(format!("it was built from the recipe {recipe}, and not from {wanted}"))
@@ -310,7 +315,7 @@ impl Verdict {
     /// Nothing was enough.
     pub fn refused(why: &[String]) -> Verdict {
         let why = if why.is_empty() { "no policy names it".to_owned() } else { why.join("; ") };
-        Verdict { class: Class::None, words: why, by: None }
+        Verdict { class: Class::None, words: why, by: None, stand_in: None }
     }
 
     /// Whether it may be believed.

@@ -56,6 +56,8 @@ fn single() {
     assert!(events.iter().any(|event| event["type"] == "step-finished"), "{events:?}");
     services::are_proven(&up);
 
+    services::are_locked(&home);
+
     let status = home.json("status one");
     assert_eq!(status["state"], "running", "{status}");
     assert_eq!(status["nodes"][0]["state"], "Ready", "{status}");

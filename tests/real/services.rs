@@ -177,3 +177,20 @@ impl S3 {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Every image of the quick start can be locked as it runs, from the engine's real store where no
+/// registry is reached; what was written holds, and stays to the byte.
+pub fn are_locked(home: &Home) {
+    let locked = home.json("images lock --profile quickstart");
+    let images = locked["images"].as_object().expect("images");
+    assert_eq!(images.len(), 3, "{locked}");
+    for (name, image) in images {
+        assert_ne!(image["evidence"]["class"], "none", "{name}: {image}");
+        let held = image["anchor"]["digest"].as_str().or(image["anchor"]["config"].as_str());
+        let held = held.unwrap_or_default();
+        assert!(held.starts_with("sha256:") && held.len() == 71, "{name}: {image}");
+    }
+    let again = home.json("images lock --profile quickstart");
+    assert_eq!((&again["changed"], &again["images"]), (&Value::Bool(false), &locked["images"]));
+    home.ok("images lock --profile quickstart --check");
+}

@@ -73,7 +73,10 @@ fn table(done: &Outcome) -> String {
             locked.held_to().chars().take("sha256:".len() + 12).collect(),
             platforms.join(","),
             locked.source.as_str().to_owned(),
-            locked.evidence.class.as_str().to_owned(),
+            match &locked.evidence.stand_in {
+                None => locked.evidence.class.as_str().to_owned(),
+                Some(_) => format!("{}, stand-in", locked.evidence.class.as_str()),
+            },
         ]);
     }
     table.to_string()

@@ -298,6 +298,12 @@ fn differences(file: &LockFile, needs: &Needs) -> Vec<String> {
             found.push(format!("{image}, which {} needs, is not in it", lacking.join(", ")));
         }
     }
+    for (image, _) in needs.images.iter().filter(|(_, need)| !need.stand_ins) {
+        let locked = file.images.get(image);
+        if let Some(what) = locked.and_then(|locked| locked.evidence.stand_in.as_ref()) {
+            found.push(format!("{image} is a stand-in, {what}, which a profile refuses"));
+        }
+    }
     for (image, locked) in &file.images {
         let unneeded: Vec<&str> = locked
             .profiles
@@ -341,7 +347,7 @@ async fn moved(
 mod tests {
     use super::*;
     use crate::spec::lock_file::Source;
-    use crate::trust::policy::{Class, Verdict};
+    use crate::trust::policy::Verdict;
 
     fn names(names: &[&str]) -> BTreeSet<ProfileName> {
         names.iter().map(|name| ProfileName::parse(name).unwrap()).collect()
@@ -357,7 +363,7 @@ mod tests {
             source: Source::Upstream,
             anchor: Anchor::Config { config: String::new(), served: None, media_type: None },
             platforms: BTreeMap::new(),
-            evidence: Verdict { class: Class::None, words: String::new(), by: None },
+            evidence: Verdict::refused(&[]),
             at: jiff::Timestamp::UNIX_EPOCH,
         }
     }
@@ -381,13 +387,18 @@ mod tests {
         let file = LockFile {
             images: BTreeMap::from([
                 (image("r.io/a:1"), locked(&["ci", "other"])),
-                (image("r.io/b:1"), locked(&["ci", "laptop"])),
+                (image("r.io/b:1"), {
+                    let mut locked = locked(&["ci", "laptop"]);
+                    locked.evidence.stand_in = Some("another".to_owned());
+                    locked
+                }),
                 (image("r.io/gone:1"), locked(&["ci", "other"])),
                 (image("r.io/others:1"), locked(&["other"])),
             ]),
         };
         insta::assert_snapshot!(differences(&file, &needs).join("\n"), @r"
         r.io/a:1, which laptop needs, is not in it
+        r.io/b:1 is a stand-in, another, which a profile refuses
         r.io/b:1 is in it for laptop, which does not name it
         r.io/gone:1 is in it for ci, which does not name it
         ");

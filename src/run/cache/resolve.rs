@@ -87,10 +87,13 @@ impl Resolver<'_> {
                 .because(rule.reason(image.tagged()))
                 .hint(rule.remedy()));
         }
-        let stored = self
-            .in_engine(image)
-            .await?
-            .filter(|stored| stored.built.and_then(BuiltImage::stand_in).is_none() || stand_ins);
+        let stored = self.in_engine(image).await?;
+        let stand_in = stored.as_ref().and_then(|it| it.built?.stand_in()).filter(|_| !stand_ins);
+        let unused = match stand_in {
+            None => "the engine's own store does not have it".to_owned(),
+            Some(what) => format!("{what}, is there, but a profile that needs it refuses it"),
+        };
+        let stored = stored.filter(|_| stand_in.is_none());
         // As the cache is filled: whoever builds an image means it to be run.
         if let Some(stored) = stored.as_ref().filter(|stored| stored.built.is_some()) {
             return self.stored(image, stored, stand_ins).await;
@@ -104,7 +107,7 @@ impl Resolver<'_> {
         }
         let error = Error::failed("image-unresolved", format!("{image} cannot be had"));
         let error = tried.into_iter().fold(error, Error::because);
-        let error = error.because("the engine's own store does not have it");
+        let error = error.because(unused);
         Err(error.hint("connect to its registry, name a mirror in config.yaml, or build it: in a clone of pipe, scripts/images/factory build"))
     }
 
