@@ -25,6 +25,7 @@ mod api_fault;
 mod balancer;
 mod buckets;
 pub mod cache;
+mod canary;
 mod carry_out;
 pub mod components;
 pub mod configure;
@@ -65,6 +66,7 @@ pub mod teardown;
 mod tests;
 pub mod trust;
 pub mod up;
+mod verifier;
 pub mod wait;
 
 /// Does and undoes single steps; the executor knows only order, errors and the journal.

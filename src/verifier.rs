@@ -28,7 +28,7 @@ mod verdicts;
 use arguments::{Arguments, Question};
 use config::{Config, Mode};
 use decision::Verdict;
-use fault::Fault;
+pub(crate) use fault::Fault;
 use registry::Reader;
 use verdicts::Verdicts;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::app::App;
 use crate::report::Events;
-use crate::run::trust;
+use crate::run::trust::{self, Trusted};
 use crate::{Error, Result};
 
 /// Show and change the keys whose signatures count
@@ -62,44 +62,54 @@ struct Exported {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
-    let paths = &app.paths;
-    let (name, done) = match args.command {
-        Command::Export(args) => return export(app, args.private).await,
-        Command::List => ("trust list", trust::list(paths)?),
+    match args.command {
+        Command::Export(args) => export(app, args.private).await,
+        Command::List => {
+            let trusted = trust::list(&app.paths)?;
+            app.show(&trusted, || text(&trusted))
+        }
         Command::Import(args) => {
             let pem = std::fs::read_to_string(&args.file).map_err(|error| {
                 Error::usage("trust-file", format!("{} cannot be read", args.file.display()))
                     .because(error)
             })?;
-            let done = app.narrated(async |events| trust::import(app_of(app, events), &pem).await);
-            ("trust import", done.await?)
+            let done = app.narrated(async |events| trust::import(with(app, events), &pem).await);
+            changed(app, "trust import", &done.await?)
         }
         Command::Rotate => {
-            let done = app.narrated(async |events| trust::rotate(app_of(app, events)).await);
-            ("trust rotate", done.await?)
+            let done = app.narrated(async |events| trust::rotate(with(app, events)).await);
+            changed(app, "trust rotate", &done.await?)
         }
         Command::Remove(args) => {
             let done =
-                app.narrated(async |events| trust::remove(app_of(app, events), &args.id).await);
-            ("trust remove", done.await?)
+                app.narrated(async |events| trust::remove(with(app, events), &args.id).await);
+            changed(app, "trust remove", &done.await?)
         }
-    };
-    if done.keys.is_empty() {
-        app.say("there is no key yet: one is made when the first image is cached")?;
     }
-    for key in &done.keys {
-        app.say(&key.to_string())?;
-    }
-    app.report.result(name, Ok(&done))
 }
 
-fn app_of<'a>(app: &'a App, events: &'a Events) -> trust::With<'a> {
+fn with<'a>(app: &'a App, events: &'a Events) -> trust::With<'a> {
     trust::With { paths: &app.paths, cancel: &app.cancel, events }
 }
 
+fn changed(app: &App, operation: &str, trusted: &Trusted) -> Result<()> {
+    for line in text(trusted).lines() {
+        app.say(line)?;
+    }
+    app.say("clusters follow with their next `pipe up`")?;
+    app.report.result(operation, Ok(trusted))
+}
+
+fn text(trusted: &Trusted) -> String {
+    if trusted.keys.is_empty() {
+        return "there is no key yet: one is made when it is first needed\n".to_owned();
+    }
+    trusted.keys.iter().map(|key| format!("{key}\n")).collect()
+}
+
 async fn export(app: &App, private: bool) -> Result<()> {
-    let key = app.narrated(async |events| trust::signing(app_of(app, events)).await).await?;
+    let key = app.narrated(async |events| trust::signing(with(app, events)).await).await?;
     let pem = if private { key.to_pem()? } else { key.public().to_pem()? };
-    app.say(pem.trim_end())?;
-    app.report.result("trust export", Ok(&Exported { id: key.public().id().to_string(), pem }))
+    let exported = Exported { id: key.public().id().to_string(), pem };
+    app.show(&exported, || exported.pem.clone())
 }

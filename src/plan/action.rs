@@ -275,6 +275,11 @@ pub enum Action {
         /// Containers that lack it.
         hosts: Vec<String>,
     },
+    /// Prove on nodes that an image which nobody signed is refused, and a signed one runs.
+    ProveVerifier {
+        /// Nodes.
+        hosts: Vec<String>,
+    },
     /// Copy an image from the engine's store into nodes.
     LoadImage {
         /// Name that pods use.
@@ -409,6 +414,10 @@ impl Action {
             Action::FetchImage { image, hosts } => {
                 let count = hosts.len();
                 format!("pull {} on {count} node{}", image.tagged(), plural(count))
+            }
+            Action::ProveVerifier { hosts } => {
+                let count = hosts.len();
+                format!("prove on {count} node{} that unsigned images are refused", plural(count))
             }
             Action::LoadImage { image, hosts } => {
                 let count = hosts.len();

@@ -32,6 +32,7 @@ pub fn build(input: &Input<'_>) -> Result<Plan> {
     cache::add(input, &mut plan);
     nodes::forget(input, &mut plan);
     components::add(input, &fresh, &mut plan);
+    cache::prove(input, &fresh, &mut plan);
     Ok(plan)
 }
 

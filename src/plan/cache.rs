@@ -1,9 +1,11 @@
 //! The part of a plan that fills the local cache, from which nodes pull.
 
+use std::collections::BTreeSet;
+
 use super::input::Input;
 use super::observed::CachedFacts;
 use super::{Action, Phase, Plan};
-use crate::spec::ImageName;
+use crate::spec::{ImageName, ImagePolicy};
 
 /// The registry, and every image of the profile that it lacks or that nobody signed.
 pub(super) fn add(input: &Input<'_>, plan: &mut Plan) {
@@ -31,6 +33,30 @@ pub(super) fn add(input: &Input<'_>, plan: &mut Plan) {
             }
         }
     }
+}
+
+/// The proof that nodes refuse what nobody signed, on those that did not give it yet.
+pub(super) fn prove(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
+    if input.spec.profile.policy != ImagePolicy::Enforce {
+        return;
+    }
+    let wanted = &input.surroundings.told.verifier;
+    let nodes = &input.spec.cluster.nodes;
+    let unproven = |host: &&String| {
+        let facts = input.observed.nodes.get(*host);
+        fresh.contains(*host) || facts.is_none_or(|facts| facts.told.proven != *wanted)
+    };
+    let hosts: Vec<String> =
+        nodes.iter().map(|node| &node.host).filter(unproven).cloned().collect();
+    if hosts.is_empty() {
+        return;
+    }
+    let each = nodes.iter().flat_map(|node| {
+        ["ready", "label", "surroundings"].map(|step| format!("{step}/{}", node.name))
+    });
+    let needs: Vec<String> = each.chain(["registry".to_owned(), "kubeconfig".to_owned()]).collect();
+    let needs = needs.iter().map(String::as_str);
+    plan.add("canary", Phase::Component, needs, Action::ProveVerifier { hosts });
 }
 
 /// The id by which nodes know what the cache has.

@@ -25,6 +25,12 @@ pub struct Told {
     pub mirrors: String,
     /// Registries that have mirrors.
     pub registries: Vec<String>,
+    /// Names the verifier and its configuration; empty for none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub verifier: String,
+    /// The verifier that was seen to refuse here what is not signed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub proven: String,
     /// The local cache, where the node pulls from it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<Ipv4Addr>,
@@ -40,11 +46,14 @@ pub enum Aspect {
     Authorities,
     /// Mirrors of registries.
     Mirrors,
+    /// The image verifier.
+    Verifier,
 }
 
 impl Aspect {
     /// All of them.
-    pub const ALL: [Aspect; 3] = [Aspect::Proxy, Aspect::Authorities, Aspect::Mirrors];
+    pub const ALL: [Aspect; 4] =
+        [Aspect::Proxy, Aspect::Authorities, Aspect::Mirrors, Aspect::Verifier];
 
     /// For people.
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +61,7 @@ impl Aspect {
             Aspect::Proxy => "proxy",
             Aspect::Authorities => "authorities",
             Aspect::Mirrors => "mirrors",
+            Aspect::Verifier => "image verifier",
         }
     }
 }
@@ -83,6 +93,7 @@ pub fn add(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
             Aspect::Proxy => wanted.proxy_said && wanted.told.proxy != facts.told.proxy,
             Aspect::Authorities => wanted.told.authorities != facts.told.authorities,
             Aspect::Mirrors => wanted.told.mirrors != facts.told.mirrors,
+            Aspect::Verifier => wanted.told.verifier != facts.told.verifier,
         };
         let aspects: Vec<Aspect> = Aspect::ALL.into_iter().filter(differs).collect();
         if !aspects.is_empty() {

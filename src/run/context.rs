@@ -1,15 +1,17 @@
 //! What the steps of one run share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::up::Environment;
+use super::verifier;
 use super::wait::Wait;
 use crate::plan::observed::NodeStage;
 use crate::plan::{Observed, Reservation};
+use crate::provider::kind::verifier::Delivery;
 use crate::report::{Events, Mask};
 use crate::smoke;
 use crate::spec::source::Sources;
@@ -72,6 +74,8 @@ pub struct Connections {
     helm: OnceCell<Helm>,
     /// The file of credentials.
     pub(super) credentials: credentials::Store,
+    /// What nodes refuse images with.
+    pub(super) verifier: OnceLock<Option<Delivery>>,
     /// A bootstrap token for `kubeadm join`.
     pub(super) token: OnceCell<String>,
 }
@@ -158,6 +162,17 @@ impl Context {
     pub async fn kube(&self) -> Result<&Kube> {
         let connect = || async { Kube::from_kubeconfig(&self.state().kubeconfig()).await };
         self.connections.kube.get_or_try_init(connect).await
+    }
+
+    /// The image verifier of this cluster's nodes; none where its profile has no cache.
+    pub fn verifier(&self) -> Result<Option<&Delivery>> {
+        if let Some(made) = self.connections.verifier.get() {
+            return Ok(made.as_ref());
+        }
+        let policy = self.spec()?.profile.policy;
+        let cache = self.reservation()?.registry;
+        let made = verifier::delivery(&self.paths, &self.sources, policy, cache)?;
+        Ok(self.connections.verifier.get_or_init(|| made).as_ref())
     }
 
     /// helm, found or fetched.

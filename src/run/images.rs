@@ -66,7 +66,7 @@ pub(super) async fn cache(context: &Context, id: &str, image: &ImageName) -> Res
     Ok(())
 }
 
-async fn open_cache(context: &Context) -> Result<Cache> {
+pub(super) async fn open_cache(context: &Context) -> Result<Cache> {
     let cache = Cache::open(&context.world, &context.paths).await?;
     cache.ok_or_else(|| {
         Error::failed("cache-stopped", "the image cache does not run")

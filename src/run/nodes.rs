@@ -67,6 +67,7 @@ pub(super) async fn create(context: &Context, node: &NodePlan) -> Result<()> {
     if let Some(patch) = &spec.cluster.patches.containerd {
         patch_containerd(context, &node.node.host, patch).await?;
     }
+    super::verifier::install_new(context, &node.node.host).await?;
     Ok(engine.start(&node.node.host).await?)
 }
 

@@ -13,6 +13,7 @@ use crate::spec::{
     Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
     added,
 };
+use crate::state::keys::Keys;
 use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
@@ -80,6 +81,9 @@ pub(super) async fn prepare(
         let reserved = reserve::propose(world, paths, &spec, &lock).await?;
         if write {
             reservation::save(&reserved.reservation, paths, &spec.cluster.name, &lock)?;
+            if spec.profile.policy.is_cached() {
+                Keys::ensure(paths, &lock)?;
+            }
         }
         reserved
     };
@@ -90,8 +94,15 @@ pub(super) async fn prepare(
         charts.insert(chart.clone(), digest);
     }
     let reservation = reserved.reservation;
+    let delivery = super::verifier::delivery(
+        environment.paths,
+        environment.sources,
+        spec.profile.policy,
+        reservation.registry,
+    )?;
+    let verifier = delivery.map(|it| it.fingerprint()).unwrap_or_default();
     let cache = reservation.registry.filter(|_| spec.profile.policy.is_cached());
-    let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache);
+    let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache, verifier);
     notes.extend(reserved.notes);
     let registry_image = registry_image()?;
     let prepared = Prepared {

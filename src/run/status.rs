@@ -13,7 +13,9 @@ use crate::provider::kind;
 use crate::provider::registry::Software;
 use crate::report::Table;
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ClusterName, ImageName, NetworkMode, Node, ProfileName, Spec};
+use crate::spec::{
+    Arch, ClusterName, ImageName, ImagePolicy, NetworkMode, Node, ProfileName, Spec,
+};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::state::reservation;
@@ -62,13 +64,18 @@ pub struct Status {
 pub struct CacheLine {
     /// `zot` or `distribution`.
     pub software: String,
-    /// `running` or `stopped`.
+    /// `running`, `stopped` or `missing`.
     pub state: &'static str,
     /// On this host.
     pub address: String,
     /// What it does not protect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unprotected: Option<&'static str>,
+    /// What becomes of images that nobody signed: `reported`, `refused`; `not refused` where a node
+    /// was not seen to refuse one.
+    pub unsigned: &'static str,
+    /// Nodes that were seen to refuse what is not signed.
+    pub proven: usize,
     /// Images of the profile that it has, with a signature that counts.
     pub signed: usize,
     /// Images of the profile.
@@ -78,15 +85,36 @@ pub struct CacheLine {
 impl CacheLine {
     /// What is there of it; `None` for a profile without.
     fn of(observed: &Observed, spec: &Spec) -> Option<CacheLine> {
-        let registry = observed.registry.as_ref().filter(|_| spec.profile.policy.is_cached())?;
+        if !spec.profile.policy.is_cached() {
+            return None;
+        }
+        let registry = observed.registry.as_ref();
         let images: BTreeSet<&ImageName> =
             spec.profile.components.iter().flat_map(|it| &it.definition.images).collect();
-        let signed = registry.images.values().filter(|image| image.signed_by.is_some()).count();
+        let held = registry.iter().flat_map(|registry| registry.images.values());
+        let signed = held.filter(|image| image.signed_by.is_some()).count();
+        let software = registry.map_or("none", |registry| registry.software.as_str());
+        let told = |node: &Node| observed.nodes.get(&node.host).map(|facts| &facts.told);
+        let is_proven = |node: &&Node| {
+            told(node).is_some_and(|told| !told.proven.is_empty() && told.proven == told.verifier)
+        };
+        let proven = spec.cluster.nodes.iter().filter(is_proven).count();
+        let unsigned = match spec.profile.policy {
+            ImagePolicy::Enforce if proven == spec.cluster.nodes.len() => "refused",
+            ImagePolicy::Enforce => "not refused",
+            ImagePolicy::Warn | ImagePolicy::Off => "reported",
+        };
         Some(CacheLine {
-            software: registry.software.clone(),
-            state: if registry.running { "running" } else { "stopped" },
-            address: format!("127.0.0.1:{}", registry.port),
-            unprotected: Software::parse(&registry.software).and_then(Software::unprotected),
+            unsigned,
+            proven,
+            state: match registry {
+                None => "missing",
+                Some(registry) if registry.running => "running",
+                Some(_) => "stopped",
+            },
+            address: registry.map(|it| format!("127.0.0.1:{}", it.port)).unwrap_or_default(),
+            unprotected: Software::parse(software).and_then(Software::unprotected),
+            software: software.to_owned(),
             signed,
             images: images.len(),
         })
@@ -95,8 +123,15 @@ impl CacheLine {
 
 impl std::fmt::Display for CacheLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let CacheLine { software, state, address, signed, images, .. } = self;
-        write!(f, "{software} on {address}, {state}: {signed} of {images} images signed")?;
+        let CacheLine { software, state, address, signed, images, proven, .. } = self;
+        write!(f, "{signed} of {images} signed in the cache ({software} on {address}, {state}); ")?;
+        match self.unsigned {
+            "refused" => write!(f, "enforced: {proven} nodes were seen to refuse unsigned ones"),
+            "not refused" => write!(f, "NOT enforced: only {proven} nodes were seen to refuse"),
+            _ => f.write_str("unsigned ones run, containerd's log names them"),
+        }?;
+        // Of what the node starts with nothing is pulled, so nothing is asked.
+        f.write_str("; outside of it: the node image and what it brings, the cache's own image")?;
         self.unprotected.map_or(Ok(()), |what| write!(f, "; {what}"))
     }
 }

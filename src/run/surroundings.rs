@@ -41,7 +41,11 @@ fn merge(environment: Option<Proxies>, config: Config) -> Surroundings {
 
 /// What nodes are to be told, and what the user should know about it. `cache` is where they pull
 /// from, if there is a local cache.
-pub(super) fn wanted(env: &Env, cache: Option<Ipv4Addr>) -> (Wanted, Vec<String>) {
+pub(super) fn wanted(
+    env: &Env,
+    cache: Option<Ipv4Addr>,
+    verifier: String,
+) -> (Wanted, Vec<String>) {
     let surroundings = &env.surroundings;
     let notes = kind::unreachable(&surroundings.proxy).into_iter().map(|proxy| {
         format!(
@@ -49,7 +53,9 @@ pub(super) fn wanted(env: &Env, cache: Option<Ipv4Addr>) -> (Wanted, Vec<String>
              let it listen on an address of the host, or load images from here: pipe images add"
         )
     });
-    (kind::wanted(surroundings, cache), notes.collect())
+    let mut wanted = kind::wanted(surroundings, cache);
+    wanted.told.verifier = verifier;
+    (wanted, notes.collect())
 }
 
 /// The proxies that a container on the clusters' network can use.
@@ -63,9 +69,23 @@ fn cache(context: &Context) -> Result<Option<Ipv4Addr>> {
     Ok(context.reservation()?.registry.filter(|_| cached))
 }
 
+/// What this cluster's nodes are to be told.
+fn told_here(context: &Context) -> Result<Told> {
+    let mut told = kind::wanted(&context.world.env.surroundings, cache(context)?).told;
+    told.verifier = context.verifier()?.map(|delivery| delivery.fingerprint()).unwrap_or_default();
+    Ok(told)
+}
+
+/// Notes in a node that its verifier was seen to refuse what is not signed.
+pub(super) async fn proven(context: &Context, host: &str, verifier: &str) -> Result<()> {
+    let mut told = told(context, host).await?;
+    verifier.clone_into(&mut told.proven);
+    mark(context, host, &told).await
+}
+
 /// Tells a node everything before its first start.
 pub(super) async fn tell_new(context: &Context, host: &str) -> Result<()> {
-    let told = kind::wanted(&context.world.env.surroundings, cache(context)?).told;
+    let told = told_here(context)?;
     if told == Told::default() {
         return Ok(());
     }
@@ -83,7 +103,7 @@ pub(super) async fn tell(context: &Context, host: &str, aspects: &[Aspect]) -> R
         let remove = ["rm", "-f"].map(str::to_owned).into_iter().chain(left);
         engine.exec(host, Exec::new(remove)).await?.checked()?;
     }
-    let wanted = kind::wanted(&context.world.env.surroundings, cache(context)?).told;
+    let wanted = told_here(context)?;
     for aspect in aspects {
         match aspect {
             Aspect::Proxy => {
@@ -96,11 +116,19 @@ pub(super) async fn tell(context: &Context, host: &str, aspects: &[Aspect]) -> R
                 told.registries = wanted.registries.clone();
                 told.cache = wanted.cache;
             }
+            Aspect::Verifier => {
+                told.verifier.clone_from(&wanted.verifier);
+                told.proven.clear();
+            }
         }
     }
     // In force before it is noted as told: a run that is cut off here does it again.
-    let configured = write_files(context, host, aspects, &told).await?;
-    let at_start = aspects.iter().any(|aspect| *aspect != Aspect::Mirrors);
+    let mut configured = write_files(context, host, aspects, &told).await?;
+    if aspects.contains(&Aspect::Verifier) {
+        configured |= super::verifier::install_live(context, host).await?;
+    }
+    let at_start = [Aspect::Proxy, Aspect::Authorities];
+    let at_start = aspects.iter().any(|aspect| at_start.contains(aspect));
     if configured || at_start {
         // Running pods do not notice. kubelet pulls nothing itself, and restarted it would call every
         // pod unready for a moment: it reads its variables when it starts next.

@@ -42,11 +42,12 @@ pub(super) fn read(source: &SourceFile, sources: &Sources, search: Search<'_>) -
     let name = read::header(&fields, "Profile", &source.name)
         .and_then(|c| c.parsed(ProfileName::parse, "use at most 63 of a-z, 0-9 and '-'"));
     let images = fields.optional("images").and_then(|c| c.fields(IMAGES_KEYS, &[]));
-    let policies = [ImagePolicy::Off, ImagePolicy::Warn].map(|it| (it.as_str(), it));
+    let policies =
+        [ImagePolicy::Off, ImagePolicy::Warn, ImagePolicy::Enforce].map(|it| (it.as_str(), it));
     let policy = images
         .as_ref()
         .and_then(|images| images.optional("policy"))
-        .and_then(|c| c.choice(&policies, &["enforce"]));
+        .and_then(|c| c.choice(&policies, &[]));
     let stand_ins = images
         .as_ref()
         .and_then(|images| images.optional("standIns"))

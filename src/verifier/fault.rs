@@ -9,7 +9,7 @@ use crate::trust::Refusal;
 
 /// One cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The configuration's file, or what of it, and what is wrong.
     Config(String, String),
     /// containerd asks something else than we understand.

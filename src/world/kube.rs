@@ -12,6 +12,7 @@ use kube::{Client, Config};
 
 use crate::{Error, Result};
 
+mod canary;
 mod drain;
 mod fault;
 pub mod log;
@@ -24,6 +25,7 @@ mod release;
 mod service;
 mod workload;
 
+pub use canary::Probe;
 pub use drain::{Claim, Eviction, LocalVolume};
 pub use node::{NodeState, Taint};
 pub use object::StorageClassState;

@@ -94,7 +94,11 @@ impl Residue {
         Residue {
             containers: lines(podman(["ps", "-a", "--format", "{{.Names}}"])),
             networks: lines(podman(["network", "ls", "--format", "{{.Name}}"])),
-            volumes: lines(podman(["volume", "ls", "--format", "{{.Name}}"])),
+            // The cache's volume outlives clusters.
+            volumes: lines(podman(["volume", "ls", "--format", "{{.Name}}"]))
+                .into_iter()
+                .filter(|name| name != "pipe-registry")
+                .collect(),
             nameless_images: podman(["images", "--all", "--format", "{{.Repository}} {{.Id}}"])
                 .lines()
                 .filter_map(|line| line.strip_prefix("<none> "))

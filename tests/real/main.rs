@@ -44,6 +44,7 @@ mod registry;
 mod release;
 mod results;
 mod services;
+mod signed;
 mod small_disk;
 mod stored;
 mod surroundings;
@@ -93,6 +94,7 @@ fn main() {
     cases.extend(options::CASES);
     cases.extend(images::CASES);
     cases.extend(surroundings::CASES);
+    cases.extend(signed::CASES);
     cases.extend(control_planes::CASES);
     cases.extend(failure::CASES);
     cases.extend(bad_days::CASES);

@@ -195,7 +195,8 @@ impl Home {
         assert_eq!(left, Residue::default(), "left on the host");
         let state: Vec<String> = host::files_below(&self.path("state"))
             .into_iter()
-            .filter(|path| !path.contains("/evidence/"))
+            // Evidence and what clusters share stay: keys above all.
+            .filter(|path| !path.contains("/evidence/") && !path.contains("/shared/"))
             .collect();
         assert!(state.is_empty(), "left in the state folder: {state:?}");
         let run = host::files_below(&self.path("run/pipe"));

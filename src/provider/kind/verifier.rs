@@ -21,6 +21,7 @@ pub const BIN: &str = "/opt/containerd/image-verifier/bin";
 const OWN: &str = "/opt/pipe";
 
 /// The verifier of a node.
+#[derive(Clone)]
 pub struct Delivery {
     /// Loader, libraries and program, where it is not static.
     support: Vec<FileToPut>,

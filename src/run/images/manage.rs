@@ -120,7 +120,7 @@ pub async fn add(
         request.names.iter().map(|name| parse(name)).collect::<Result<_>>()?;
     let (targets, stopped) = targets(world, request).await?;
     let hosts = targets.iter().map(|target| target.host.as_str());
-    if let Some(cache) = through::cache_of(world, paths, hosts).await? {
+    if let Some(cache) = through::cache_of(world, paths, &request.cluster, hosts).await? {
         let fetched = tokio::select! {
             fetched = fetch_all(world, &cache, &images, events) => fetched?,
             () = cancel.cancelled() => return Err(Error::interrupted()),
@@ -315,7 +315,7 @@ async fn put(
         images.push(Loaded { names, id: image.id, size, loaded, unchanged });
     }
     let hosts = targets.iter().map(|target| target.host.as_str());
-    let cache = through::cache_of(world, paths, hosts).await?;
+    let cache = through::cache_of(world, paths, &request.cluster, hosts).await?;
     let sent = match cargo.is_empty() {
         true => 0,
         false => through::send(world, cache.as_ref(), &cargo).await?,

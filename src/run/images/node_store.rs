@@ -44,6 +44,18 @@ pub(super) async fn pull(engine: &Engine, host: &str, name: &str) -> Result<()> 
     })
 }
 
+/// Takes images of a repository from a node, under all their names.
+pub(in crate::run) async fn remove(engine: &Engine, host: &str, repository: &str) -> Result<()> {
+    let listed = engine.exec(host, ctr(["images", "list", "-q"])).await?.checked()?.text();
+    let is_of = |name: &&str| {
+        name.strip_prefix(repository).is_some_and(|rest| rest.starts_with([':', '@']))
+    };
+    for name in listed.lines().map(str::trim).filter(is_of) {
+        engine.exec(host, ctr(["images", "remove", name])).await?.checked()?;
+    }
+    Ok(())
+}
+
 fn unanswered(host: &str, error: &Error) -> Error {
     Error::failed("node-containerd", format!("containerd of node {host} does not answer"))
         .because(error)

@@ -8,7 +8,7 @@ use super::transfer::{self, Cargo};
 use super::{node_store, transfer::transfer};
 use crate::run::cache::{Cache, fill};
 use crate::run::surroundings::read_told;
-use crate::spec::ImageName;
+use crate::spec::{ClusterName, ImageName};
 use crate::state::paths::Paths;
 use crate::world::World;
 use crate::{Error, Result};
@@ -20,6 +20,7 @@ use crate::{Error, Result};
 pub(super) async fn cache_of<'a>(
     world: &World,
     paths: &Paths,
+    cluster: &ClusterName,
     hosts: impl IntoIterator<Item = &'a str>,
 ) -> Result<Option<Cache>> {
     for host in hosts {
@@ -28,7 +29,7 @@ pub(super) async fn cache_of<'a>(
             return cache.map(Some).ok_or_else(|| {
                 Error::failed("cache-stopped", "the image cache does not run")
                     .because(format!("node {host} pulls from it alone"))
-                    .hint("start it: pipe images serve")
+                    .hint(format!("start it: pipe up {cluster}"))
             });
         }
     }

@@ -1,0 +1,182 @@
+//! Nodes that pull from the local cache alone, and refuse what is not signed there.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use pipe::run::cache::copy::{Freight, copy};
+use pipe::world::registry::{Manifest, Registry};
+use serde_json::{Value, json};
+
+use super::host::podman;
+use super::pipe::Home;
+use super::{Case, block_on};
+
+pub const CASES: [Case; 1] = [Case::new("nodes_run_only_what_is_signed", nodes)];
+
+const CLUSTER: &str = "apiVersion: pipe.dev/v1alpha1\nkind: Cluster\nname: one\nprofile: sealed\n\
+    nodes: [{name: core, controlPlane: true}, {name: edge}]\n";
+
+const PROFILE: &str = "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: sealed\n\
+    components: [{name: nats, namespace: messaging}]\nimages: {policy: enforce, standIns: allow}\n";
+
+const HOSTS: [&str; 2] = ["one-control-plane", "one-worker"];
+
+fn nodes() {
+    let home = Home::new(&["one"]);
+    home.write_cluster("one", CLUSTER);
+    home.write("profiles/sealed.yaml", PROFILE);
+    home.ok("up one");
+    proven(&home);
+    let nothing = || assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
+    nothing();
+    everything_is_from_the_cache(&home);
+    own_images_are_signed(&home);
+    others_are_refused(&home);
+    a_lost_cache_is_filled_anew(&home);
+    nothing();
+    keys_change(&home);
+    nothing();
+    home.ok("teardown one");
+    let left = podman(["volume", "ls", "--format", "{{.Name}}"]);
+    assert!(left.contains("pipe-registry"), "what is cached outlives clusters: {left}");
+}
+
+/// `status` says so, and only because nodes have shown it.
+fn proven(home: &Home) {
+    let status = home.json("status one");
+    let cache = &status["cache"];
+    assert_eq!(cache["unsigned"], "refused", "{cache}");
+    assert_eq!((&cache["proven"], &cache["state"]), (&json!(2), &json!("running")), "{cache}");
+    assert_eq!(cache["signed"], cache["images"], "{cache}");
+    assert_eq!(cache["images"], 1, "{cache}");
+}
+
+/// What containerd pulled says itself from where; what was imported says nothing.
+fn everything_is_from_the_cache(_home: &Home) {
+    for host in HOSTS {
+        let images = ctr(host, "images list -q");
+        let name = images.lines().find(|name| name.contains("library/nats:")).expect("nats");
+        let listed = ctr(host, &format!("images list name=={name}"));
+        let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:"));
+        let digest = digest.expect("its digest");
+        let content = ctr(host, "content list");
+        let line = content.lines().find(|line| line.starts_with(digest)).expect("its manifest");
+        assert!(line.contains("distribution.source.docker.io=library/nats"), "{line}");
+        assert!(!images.contains("pipe/canary"), "{images}");
+    }
+}
+
+/// An image of the user's own goes through the cache, signed, and runs.
+fn own_images_are_signed(home: &Home) {
+    build(home, "own:1");
+    home.ok("images load own:1 -c one");
+    run(home, "own", "localhost/own:1", "Succeeded", "");
+    podman(["rmi", "localhost/own:1"]);
+}
+
+/// By a node, with the reason in the pod's event.
+fn others_are_refused(home: &Home) {
+    // Written into the cache past us, as whoever reaches it may.
+    block_on(async {
+        let registry = registry(home);
+        let own = registry.repository("localhost/own");
+        let signed = own.manifest("1").await.unwrap().unwrap();
+        let mut other: Value = serde_json::from_slice(&signed.bytes).unwrap();
+        other["annotations"] = json!({"by": "somebody else"});
+        let other = Manifest::new(signed.media_type.clone(), other.to_string().into_bytes());
+        own.put_manifest(&other, Some("2")).await.unwrap();
+        // Signed, and forbidden all the same.
+        let vault = registry.repository("docker.io/hashicorp/vault");
+        let freight = Freight { digest: &signed.digest, tag: Some("1.20"), arches: &[] };
+        copy(&own, &vault, freight).await.unwrap();
+    });
+    run(home, "foreign", "localhost/own:2", "Pending", "it is not signed in the image cache");
+    run(home, "forbidden", "docker.io/hashicorp/vault:1.20", "Pending", "OpenBao");
+    run(home, "unknown", "docker.io/library/unknown:1", "Pending", "not found");
+    let error = home.fails("images add docker.io/hashicorp/vault:1.20 -c one", 7);
+    assert!(error.contains("OpenBao"), "{error}");
+}
+
+/// Container and volume are gone under a cluster that runs; what a node pulls then is refused, and the
+/// next `up` brings everything back.
+fn a_lost_cache_is_filled_anew(home: &Home) {
+    podman(["rm", "-f", "pipe-registry"]);
+    podman(["volume", "rm", "pipe-registry"]);
+    assert_eq!(home.json("status one")["cache"]["state"], "missing");
+    let error = home.fails("images add docker.io/library/nats:2.15.2 -c one", 1);
+    assert!(error.contains("cache-stopped") && error.contains("pipe up one"), "{error}");
+    home.ok("up one");
+    proven(home);
+}
+
+/// A key that others may read signs nothing; one that is trusted no more is followed by the next, on
+/// images and on nodes.
+fn keys_change(home: &Home) {
+    let key = home.path("state/pipe/shared/trust/signing-key.pem");
+    let mode = |mode| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    mode(0o644);
+    let error = home.fails("up one", 1);
+    assert!(error.contains("trust-key-exposed") && error.contains("chmod 600"), "{error}");
+    mode(0o600);
+
+    let old = home.json("trust list")["keys"][0]["id"].as_str().expect("a key").to_owned();
+    home.ok("trust rotate");
+    home.ok("up one");
+    home.ok(&format!("trust remove {old}"));
+    let plan = home.json("plan one");
+    let steps = plan["steps"].as_array().expect("steps");
+    let ids: Vec<&str> = steps.iter().filter_map(|step| step["id"].as_str()).collect();
+    let wanted = ["surroundings/core", "surroundings/edge", "cache/nats-2.15.2", "canary"];
+    assert_eq!(ids, wanted);
+    home.ok("up one");
+    proven(home);
+    assert_eq!(home.json("trust list")["keys"].as_array().map(Vec::len), Some(1));
+}
+
+fn registry(home: &Home) -> Registry {
+    let address = home.json("status one")["cache"]["address"].as_str().expect("it").to_owned();
+    Registry::own(&address, None).unwrap()
+}
+
+/// A pod of `image`, until it is in `phase` with `reason`.
+fn run(home: &Home, name: &str, image: &str, phase: &str, reason: &str) {
+    home.ok(&format!("kubectl -c one -- run {name} --image={image} --restart=Never"));
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let pod = home.ok(&format!("kubectl -c one -- get pod {name} -o json"));
+        let pod: Value = serde_json::from_str(&pod).expect("a pod");
+        let seen = pod["status"].to_string();
+        if pod["status"]["phase"] == phase && seen.contains(reason) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{name}: {seen}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    home.ok(&format!("kubectl -c one -- delete pod {name} --now"));
+}
+
+/// An image of one program that ends at once.
+fn build(home: &Home, name: &str) {
+    let folder = home.path("own");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("app.rs"), "fn main() {}").expect("a source");
+    std::fs::write(
+        folder.join("Containerfile"),
+        "FROM scratch\nCOPY app /app\nENTRYPOINT [\"/app\"]\n",
+    )
+    .expect("a recipe");
+    let folder: &Path = &folder;
+    let compiled = std::process::Command::new("rustc")
+        .args(["-C", "target-feature=+crt-static", "-o", "app", "app.rs"])
+        .current_dir(folder)
+        .status();
+    assert!(compiled.expect("rustc").success());
+    podman(["build", "-q", "--layers=false", "-t", name, &folder.display().to_string()]);
+}
+
+fn ctr(host: &str, arguments: &str) -> String {
+    podman(["exec", host, "sh", "-c", &format!("ctr --namespace=k8s.io {arguments} 2>/dev/null")])
+}
