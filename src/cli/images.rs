@@ -11,6 +11,7 @@ use crate::run::images::inventory::{From, Row, inventory};
 use crate::run::images::manage::{self, Outcome, Request};
 
 mod lock;
+mod verify;
 
 /// Run your own images: load, add, list them; lock those that profiles name
 ///
@@ -27,6 +28,7 @@ enum Command {
     Add(AddArgs),
     List(ListArgs),
     Lock(lock::Args),
+    Verify(verify::Args),
 }
 
 /// Copy images of the engine's own store (podman build) into the nodes
@@ -83,6 +85,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         Command::Load(args) => put(app, "images load", args.names, args.place).await,
         Command::Add(args) => put(app, "images add", args.names, args.place).await,
         Command::List(args) => list(app, args).await,
+        Command::Verify(args) => verify::run(app, args).await,
         Command::Lock(args) => lock::run(app, args).await,
     }
 }

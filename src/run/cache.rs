@@ -26,6 +26,7 @@ pub mod lock;
 pub mod resolve;
 pub mod signatures;
 pub mod upload;
+pub mod verify;
 
 /// The cache's registry, where it runs, and our keys.
 #[derive(Clone, Debug)]

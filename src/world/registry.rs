@@ -20,6 +20,7 @@ use crate::{Error, Result};
 
 mod auth;
 mod blob;
+mod catalog;
 mod manifest;
 mod referrers;
 
