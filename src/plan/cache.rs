@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::input::Input;
-use super::observed::CachedFacts;
+use super::observed::{CachedFacts, ImageFacts};
 use super::{Action, Phase, Plan};
 use crate::spec::{ImageName, ImagePolicy};
 
@@ -71,10 +71,10 @@ fn cached<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a CachedFacts> {
 
 /// Whether the cache has an image, signed, and the one that was built here where one was.
 fn is_whole(input: &Input<'_>, image: &ImageName) -> bool {
-    let built = input.observed.images.get(image.as_str());
-    let built = built.filter(|facts| facts.built || facts.stand_in.is_some());
+    let facts = input.observed.images.get(image.as_str());
+    let made_here = facts.and_then(ImageFacts::made_here);
     cached(input, image).is_some_and(|cached| {
         cached.signed_by.is_some()
-            && built.is_none_or(|facts| cached.id.as_ref().is_none_or(|id| *id == facts.id))
+            && made_here.is_none_or(|made| cached.id.as_deref().is_none_or(|id| id == made))
     })
 }

@@ -133,9 +133,7 @@ fn add_images(
             continue;
         }
         let cached = input.spec.profile.policy.is_cached();
-        if !cached {
-            pull_image(input, image, plan);
-        }
+        pull_image(input, image, plan);
         let pull = format!("image/{}", image.short());
         let cache = format!("cache/{}", image.short());
         let boots: Vec<String> = input
@@ -161,9 +159,6 @@ fn add_images(
 
 /// Pulls of every component image that the engine lacks.
 pub(super) fn pull_images(input: &Input<'_>, plan: &mut Plan) {
-    if input.spec.profile.policy.is_cached() {
-        return;
-    }
     for component in &input.spec.profile.components {
         for image in &component.definition.images {
             pull_image(input, image, plan);
@@ -172,6 +167,10 @@ pub(super) fn pull_images(input: &Input<'_>, plan: &mut Plan) {
 }
 
 fn pull_image(input: &Input<'_>, image: &ImageName, plan: &mut Plan) {
+    // It goes into the cache, by no way of the engine's.
+    if input.spec.profile.policy.is_cached() {
+        return;
+    }
     let id = format!("image/{}", image.short());
     if !input.observed.images.contains_key(image.as_str()) && plan.step(&id).is_none() {
         plan.add(id, Phase::Cluster, [], Action::PullImage { image: image.clone() });

@@ -136,6 +136,13 @@ pub struct ImageFacts {
     pub stand_in: Option<String>,
 }
 
+impl ImageFacts {
+    /// Its id, where it was made on this host: the named product from its source, or a stand-in.
+    pub fn made_here(&self) -> Option<&str> {
+        (self.built || self.stand_in.is_some()).then_some(self.id.as_str())
+    }
+}
+
 /// How an image that is in no profile came into a cluster: a label on it in each node's containerd,
 /// so that a node made later can be given it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::labels;
-use crate::world::engine::{ContainerSpec, FileToPut, PublishedPort, Ulimit, VolumeMount};
+use crate::world::engine::{
+    Container, ContainerSpec, FileToPut, PublishedPort, Ulimit, VolumeMount,
+};
 use crate::world::host::Host;
 
 /// The container, and its volume.
@@ -84,6 +86,16 @@ impl Software {
             }
         }
     }
+}
+
+/// The address of a container of ours on the clusters' network, running or not.
+pub fn address(container: &Container) -> Option<Ipv4Addr> {
+    container.labels.get(labels::REGISTRY_ADDRESS)?.parse().ok()
+}
+
+/// The port of a container of ours on the host's loopback.
+pub fn port(container: &Container) -> Option<u16> {
+    container.labels.get(labels::REGISTRY_PORT)?.parse().ok()
 }
 
 /// What the container is made from.

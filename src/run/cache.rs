@@ -14,7 +14,7 @@ use crate::state::keys::Keys;
 use crate::state::paths::Paths;
 use crate::state::registry_password;
 use crate::world::World;
-use crate::world::engine::State;
+use crate::world::engine::{Container, State};
 use crate::world::registry::{Manifest, Registry, Repository, Shape};
 use crate::world::registry_login::Login;
 use crate::{Error, Result};
@@ -23,6 +23,7 @@ pub mod copy;
 pub mod fill;
 pub mod keyless;
 pub mod lock;
+mod places;
 pub mod resolve;
 pub mod signatures;
 pub mod upload;
@@ -45,11 +46,16 @@ impl Cache {
     pub async fn open(world: &World, paths: &Paths) -> Result<Option<Cache>> {
         let Some(keys) = Keys::load(paths)? else { return Ok(None) };
         let Some(container) = world.engine.inspect(registry::NAME).await? else { return Ok(None) };
-        let port = container.labels.get(super::registry::port_label());
-        let port = port.and_then(|port| port.parse::<u16>().ok());
-        let Some(port) = port.filter(|_| container.state == State::Running) else {
-            return Ok(None);
-        };
+        Cache::in_container(keys, paths, &container)
+    }
+
+    /// The same, of a container that was looked at; `None` where it does not run.
+    ///
+    /// # Errors
+    /// The password cannot be read.
+    pub fn in_container(keys: Keys, paths: &Paths, container: &Container) -> Result<Option<Cache>> {
+        let running = container.state == State::Running;
+        let Some(port) = registry::port(container).filter(|_| running) else { return Ok(None) };
         Ok(Some(Cache { registry: at(paths, port)?, keys }))
     }
 

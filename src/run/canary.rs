@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use oci_spec::image::MediaType;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::cache::Cache;
 use super::cache::signatures::{self, Pen};
@@ -14,8 +13,8 @@ use super::context::Context;
 use super::images::open_cache;
 use super::wait::Seen;
 use super::{images::node_store, surroundings};
-use crate::digest;
 use crate::spec::Arch;
+use crate::trust::attached::sha256;
 use crate::world::kube::{Kube, PodState, Probe};
 use crate::world::registry::{Manifest, Repository};
 use crate::{Error, Kind, Result};
@@ -54,7 +53,7 @@ pub(super) async fn prove(context: &Context, id: &str, hosts: &[String]) -> Resu
     }
     proven?;
     cleared?;
-    let verifier = context.verifier()?.map(|delivery| delivery.fingerprint()).unwrap_or_default();
+    let verifier = context.verifier.as_ref().map(|it| it.fingerprint()).unwrap_or_default();
     for host in hosts {
         surroundings::proven(context, host, &verifier).await?;
     }
@@ -67,7 +66,6 @@ fn tag_of(tag: &str, nonce: &str) -> String {
 
 /// An image of one program that ends at once; gives its digest.
 async fn store(cache: &Cache, repository: &Repository, tag: &str, nonce: &str) -> Result<String> {
-    let sha256 = |bytes: &[u8]| format!("sha256:{}", digest::hex(&Sha256::digest(bytes)));
     let arch = Arch::of_host()?;
     let layer =
         layer(arch).map_err(|error| Error::bug("a canary cannot be made").because(error))?;

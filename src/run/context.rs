@@ -1,13 +1,12 @@
 //! What the steps of one run share.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::up::Environment;
-use super::verifier;
 use super::wait::Wait;
 use crate::plan::observed::NodeStage;
 use crate::plan::{Observed, Reservation};
@@ -49,6 +48,8 @@ pub struct Context {
     pub spec: Option<Spec>,
     /// Addresses and ports; absent for removal.
     pub reservation: Option<Reservation>,
+    /// What nodes refuse images with; none where the profile has no cache, and for removal.
+    pub verifier: Option<Arc<Delivery>>,
     /// What was there when the plan was made.
     pub observed: Observed,
     /// Charts.
@@ -74,8 +75,6 @@ pub struct Connections {
     helm: OnceCell<Helm>,
     /// The file of credentials.
     pub(super) credentials: credentials::Store,
-    /// What nodes refuse images with.
-    pub(super) verifier: OnceLock<Option<Delivery>>,
     /// A bootstrap token for `kubeadm join`.
     pub(super) token: OnceCell<String>,
 }
@@ -93,6 +92,7 @@ impl Context {
             cluster: cluster.clone(),
             spec: None,
             reservation: None,
+            verifier: None,
             observed: Observed::default(),
             sources: environment.sources.clone(),
             events: environment.events.clone(),
@@ -162,17 +162,6 @@ impl Context {
     pub async fn kube(&self) -> Result<&Kube> {
         let connect = || async { Kube::from_kubeconfig(&self.state().kubeconfig()).await };
         self.connections.kube.get_or_try_init(connect).await
-    }
-
-    /// The image verifier of this cluster's nodes; none where its profile has no cache.
-    pub fn verifier(&self) -> Result<Option<&Delivery>> {
-        if let Some(made) = self.connections.verifier.get() {
-            return Ok(made.as_ref());
-        }
-        let policy = self.spec()?.profile.policy;
-        let cache = self.reservation()?.registry;
-        let made = verifier::delivery(&self.paths, &self.sources, policy, cache)?;
-        Ok(self.connections.verifier.get_or_init(|| made).as_ref())
     }
 
     /// helm, found or fetched.

@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 use super::cache::{Cache, fill};
 use super::context::Context;
 use super::pull_fault::explained;
-use crate::plan::observed::Kept;
+use crate::plan::observed::{ImageFacts, Kept};
 use crate::report::Event;
 use crate::spec::ImageName;
 use crate::world::built::BuiltImage;
@@ -51,8 +51,7 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
 pub(super) async fn cache(context: &Context, id: &str, image: &ImageName) -> Result<()> {
     let cache = open_cache(context).await?;
     let facts = context.observed.images.get(image.as_str());
-    let built = facts.filter(|facts| facts.built || facts.stand_in.is_some());
-    let built = built.map(|facts| facts.id.as_str());
+    let built = facts.and_then(ImageFacts::made_here);
     let filled = tokio::select! {
         filled = fill::fill(&context.world, &cache, image, built) => filled?,
         () = context.stop.cancelled() => return Err(Error::interrupted()),

@@ -2,12 +2,14 @@
 //! and ports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::context::shared_lock;
 use super::up::{Environment, Request};
 use super::{images, observe, pull_fault, reserve};
 use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
+use crate::provider::kind::verifier::Delivery;
 use crate::provider::{kind, labels, registry};
 use crate::spec::{
     Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub charts: BTreeMap<String, String>,
     /// What nodes are to be told of the network around them.
     pub surroundings: Wanted,
+    /// What they refuse images with; none where the profile has no cache.
+    pub verifier: Option<Arc<Delivery>>,
 }
 
 /// Upstream name of the image that nodes are made from.
@@ -94,15 +98,16 @@ pub(super) async fn prepare(
         charts.insert(chart.clone(), digest);
     }
     let reservation = reserved.reservation;
-    let delivery = super::verifier::delivery(
+    let verifier = super::verifier::delivery(
         environment.paths,
         environment.sources,
         spec.profile.policy,
         reservation.registry,
     )?;
-    let verifier = delivery.map(|it| it.fingerprint()).unwrap_or_default();
+    let verifier = verifier.map(Arc::new);
+    let fingerprint = verifier.as_ref().map(|it| it.fingerprint()).unwrap_or_default();
     let cache = reservation.registry.filter(|_| spec.profile.policy.is_cached());
-    let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache, verifier);
+    let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache, fingerprint);
     notes.extend(reserved.notes);
     let registry_image = registry_image()?;
     let prepared = Prepared {
@@ -114,6 +119,7 @@ pub(super) async fn prepare(
         registry_image,
         charts,
         surroundings,
+        verifier,
     };
     Ok((prepared, notes))
 }

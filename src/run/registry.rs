@@ -10,7 +10,7 @@ use super::wait::Seen;
 use super::{observe, removal};
 use crate::plan::observed::RegistryFacts;
 use crate::provider::labels;
-use crate::provider::registry::{NAME, Software, Wanted};
+use crate::provider::registry::{self, NAME, Software, Wanted, address, port};
 use crate::spec::{ClusterName, ImageName};
 use crate::state::keys::Keys;
 use crate::state::paths::Paths;
@@ -29,11 +29,6 @@ const ATTEMPTS: usize = 3;
 /// Costs a tenth of a second: the password has 190 bits, so more would guard nothing.
 const BCRYPT_COST: u32 = 10;
 
-/// The label with the port on loopback.
-pub(super) const fn port_label() -> &'static str {
-    labels::REGISTRY_PORT
-}
-
 /// What is seen of the registry, and of `images` in it.
 ///
 /// # Errors
@@ -45,15 +40,14 @@ pub(super) async fn facts(
     images: &BTreeSet<&ImageName>,
 ) -> Result<Option<RegistryFacts>> {
     let Some(container) = world.engine.inspect(NAME).await? else { return Ok(None) };
-    let label = |name: &str| container.labels.get(name).map_or("", String::as_str);
-    let address = label(labels::REGISTRY_ADDRESS).parse();
-    let port = label(labels::REGISTRY_PORT).parse();
     // Not made by us, or by hand: it stands in nobody's way until its name is needed.
-    let (Ok(address), Ok(port)) = (address, port) else { return Ok(None) };
+    let Some((address, port)) = address(&container).zip(port(&container)) else { return Ok(None) };
     let mut others = world.engine.containers(&[labels::CLUSTER]).await?;
     others.retain(|line| line.labels.get(labels::CLUSTER).is_some_and(|it| it != cluster.as_str()));
     let mut found = BTreeMap::new();
-    if let Some(cache) = Cache::open(world, paths).await? {
+    if let Some(keys) = Keys::load(paths)?
+        && let Some(cache) = Cache::in_container(keys, paths, &container)?
+    {
         for image in images {
             if let Ok(Some(facts)) = cache.look(image).await {
                 found.insert(image.to_string(), facts);
@@ -61,7 +55,7 @@ pub(super) async fn facts(
         }
     }
     Ok(Some(RegistryFacts {
-        software: label(labels::REGISTRY).to_owned(),
+        software: container.labels.get(labels::REGISTRY).cloned().unwrap_or_default(),
         running: container.state == State::Running,
         address,
         port,
@@ -109,14 +103,13 @@ pub(super) async fn ensure(context: &Context, id: &str, address: Ipv4Addr) -> Re
 }
 
 fn is_as_wanted(container: &Container, address: Ipv4Addr) -> bool {
-    container.labels.get(labels::REGISTRY_ADDRESS) == Some(&address.to_string())
-        && port_of(container).is_ok()
+    registry::address(container) == Some(address)
+        && port(container).is_some()
         && matches!(container.state, State::Running | State::Exited)
 }
 
 fn port_of(container: &Container) -> Result<u16> {
-    let port = container.labels.get(labels::REGISTRY_PORT).and_then(|port| port.parse().ok());
-    port.ok_or_else(|| {
+    port(container).ok_or_else(|| {
         Error::failed("cache-foreign", format!("the container {NAME} was not made by pipe"))
             .hint(format!("rename it: podman rename {NAME} OTHER"))
     })

@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::Result;
 use crate::provider::{kind, labels};
 use crate::state::{kubeconfig, reservation};
-use crate::world::engine::{ContainerLine, EngineError, EngineResult, Fault};
+use crate::world::engine::{ContainerLine, Engine, EngineError, EngineResult, Fault};
 
 /// How long the engine may go on with what a killed process asked of it.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -18,12 +18,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(super) async fn node(context: &Context, host: &str) -> Result<()> {
     let engine = &context.world.engine;
     settled(|| async {
-        engine.remove(host).await?;
-        // The answer may be that of a second request while the first is still carried out.
-        if engine.inspect(host).await?.is_some() {
-            let action = format!("remove container {host}");
-            return Err(EngineError::new(Fault::Conflict, action, "it is being removed"));
-        }
+        gone(engine, host).await?;
         for volume in engine.volumes(&[host]).await? {
             engine.remove_volume(&volume.name).await?;
         }
@@ -35,15 +30,20 @@ pub(super) async fn node(context: &Context, host: &str) -> Result<()> {
 /// A container alone; its volumes stay.
 pub(super) async fn container(context: &Context, name: &str) -> Result<()> {
     let engine = &context.world.engine;
-    settled(|| async {
-        engine.remove(name).await?;
-        if engine.inspect(name).await?.is_some() {
+    settled(|| gone(engine, name)).await
+}
+
+/// Removes a container, and believes it only when the engine shows it no more: the answer may be that
+/// of a second request while the first is still carried out.
+async fn gone(engine: &Engine, name: &str) -> EngineResult<()> {
+    engine.remove(name).await?;
+    match engine.inspect(name).await? {
+        None => Ok(()),
+        Some(_) => {
             let action = format!("remove container {name}");
-            return Err(EngineError::new(Fault::Conflict, action, "it is being removed"));
+            Err(EngineError::new(Fault::Conflict, action, "it is being removed"))
         }
-        Ok(())
-    })
-    .await
+    }
 }
 
 /// Volumes that carry the cluster's label, whoever left them, and what still uses them.

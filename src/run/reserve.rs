@@ -7,7 +7,7 @@ use super::ranges;
 use crate::doctor::{self, NeededPort, Needs, PortHolder, PublishedPort};
 use crate::plan::Reservation;
 use crate::plan::reserve::{BalancerAddress, NodeAddress};
-use crate::provider::{self, kind, labels};
+use crate::provider::{self, kind};
 use crate::spec::{Cluster, ExtraPort, HostPorts, NodeName, Spec, port};
 use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
@@ -133,7 +133,7 @@ async fn registry(
     others: &[Reservation],
 ) -> Result<RegistryAddress> {
     let there = world.engine.inspect(provider::registry::NAME).await?;
-    let there = there.and_then(|it| it.labels.get(labels::REGISTRY_ADDRESS)?.parse().ok());
+    let there = there.and_then(|it| provider::registry::address(&it));
     let reserved = others.iter().chain(old).find_map(|reservation| reservation.registry);
     Ok(match reserved.or(there) {
         Some(address) => RegistryAddress::Known(address),

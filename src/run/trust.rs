@@ -1,20 +1,17 @@
 //! `trust`: the keys of this installation, seen and changed.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::context::shared_lock;
 use crate::report::Events;
 use crate::state::keys::{self, Keys};
-use crate::state::lock::{SharedLock, Waiting};
+use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
 use crate::trust::{PublicKey, SigningKey};
 use crate::{Error, Result};
-
-/// Longest wait for the shared lock.
-const SHARED: Duration = Duration::from_secs(60);
 
 /// What keys are changed with.
 #[derive(Clone, Copy)]
@@ -114,7 +111,5 @@ pub async fn remove(with: With<'_>, id: &str) -> Result<Trusted> {
 }
 
 async fn lock(with: With<'_>) -> Result<SharedLock> {
-    let With { paths, cancel, events } = with;
-    let waiting = Waiting { operation: "pipe trust", at_most: SHARED, cancel, events };
-    SharedLock::acquire(paths, &waiting).await
+    shared_lock(with.paths, "pipe trust", with.cancel, with.events).await
 }

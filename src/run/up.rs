@@ -194,6 +194,7 @@ async fn run(
     let context = Arc::new(Context {
         spec: Some(prepared.spec.clone()),
         reservation: Some(prepared.reservation.clone()),
+        verifier: prepared.verifier.clone(),
         observed,
         ..Context::new(environment, world, &prepared.spec.cluster.name)
     });

@@ -48,20 +48,20 @@ pub(super) fn delivery(
 /// Gives a node the verifier before its first start, behind every other change of containerd's
 /// configuration.
 pub(super) async fn install_new(context: &Context, host: &str) -> Result<()> {
-    let Some(delivery) = context.verifier()? else { return Ok(()) };
+    let Some(delivery) = &context.verifier else { return Ok(()) };
     correct(context, host).await?;
-    Ok(context.world.engine.put_files(host, delivery.clone().files()).await?)
+    Ok(context.world.engine.put_files(host, Delivery::clone(delivery).files()).await?)
 }
 
 /// Gives it to a node that runs, or takes it away; whether containerd must be started anew for it.
 pub(super) async fn install_live(context: &Context, host: &str) -> Result<bool> {
     let engine = &context.world.engine;
-    let Some(delivery) = context.verifier()? else {
+    let Some(delivery) = &context.verifier else {
         let remove = Exec::new(["rm", "-f", &format!("{BIN}/{PROGRAM}")]);
         engine.exec(host, remove).await?.checked()?;
         return Ok(false);
     };
-    let (files, commands) = delivery.clone().replacement();
+    let (files, commands) = Delivery::clone(delivery).replacement();
     engine.put_files(host, files).await?;
     for command in commands {
         engine.exec(host, Exec::new(command)).await?.checked()?;

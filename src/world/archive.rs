@@ -15,12 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use super::engine::Engine;
 use crate::digest;
+use crate::{Error, Result};
 
 /// Bytes that are handed on at once.
 const CHUNK: usize = 128 << 10;
@@ -72,6 +76,25 @@ pub fn split(archive: impl Read, mut sinks: Vec<Sink>) -> io::Result<u64> {
         }
     }
     result
+}
+
+/// Exports images of the engine, once, and splits them for `sinks`; gives the bytes of layers that were
+/// sent. `what` is said in the error.
+///
+/// # Errors
+/// The engine cannot export them.
+pub async fn export(engine: &Engine, ids: &[&str], sinks: Vec<Sink>, what: &str) -> Result<u64> {
+    let archive = StreamReader::new(engine.export(ids).map_err(io::Error::other).boxed());
+    let archive = SyncIoBridge::new(archive);
+    let split = tokio::task::spawn_blocking(move || split(archive, sinks)).await;
+    split.map_err(|died| Error::bug(died.to_string()))?.map_err(|error| {
+        Error::failed("image-export", format!("the engine cannot export {what}")).because(error)
+    })
+}
+
+/// What a sink is sent, as a stream.
+pub fn parts(out: Receiver<io::Result<Bytes>>) -> impl Stream<Item = io::Result<Bytes>> {
+    futures::stream::unfold(out, async |mut out| Some((out.recv().await?, out)))
 }
 
 fn forward(archive: impl Read, sinks: &mut Vec<Sink>) -> io::Result<u64> {

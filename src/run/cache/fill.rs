@@ -2,21 +2,19 @@
 //! upstream registry, the engine's own store. What is in is signed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use jiff::Timestamp;
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::copy::{self, Freight};
 use super::signatures::{self, Pen};
-use super::{Cache, upload};
+use super::{Cache, places, upload};
 use crate::spec::{Arch, ImageName};
 use crate::world::World;
 use crate::world::archive::{self, Sink};
-use crate::world::registry::{Registry, Repository, Shape};
-use crate::world::registry_login;
+use crate::world::registry::{Manifest, Repository, Shape};
 use crate::{Error, Result};
 
 /// Parts of an archive that wait to be read.
@@ -55,7 +53,6 @@ pub async fn fill(
     image: &ImageName,
     built: Option<&str>,
 ) -> Result<Filled> {
-    let repository = cache.repository(image)?;
     let there = cache.look(image).await?;
     if let Some(there) = there.as_ref().filter(|there| there.signed_by.is_some())
         && built.is_none_or(|built| there.id.as_deref() == Some(built))
@@ -65,7 +62,7 @@ pub async fn fill(
     if let Some(id) = built {
         return from_engine(world, cache, image, id).await;
     }
-    let refused = match from_upstream(world, cache, &repository, image).await {
+    let refused = match from_upstream(world, cache, image).await {
         Ok(filled) => return Ok(filled),
         Err(error) => error,
     };
@@ -87,16 +84,13 @@ async fn seal(
     cache: &Cache,
     repository: &Repository,
     image: &ImageName,
-    digest: &str,
+    manifest: &Manifest,
 ) -> Result<()> {
     let now = Timestamp::now().to_string();
     let name = image.repository();
     let pen = Pen { name, key: &cache.keys.signing, now: &now };
-    signatures::sign(repository, digest, pen).await?;
-    let Some(manifest) = repository.manifest(digest).await? else {
-        return Err(Error::bug(format!("{digest} was stored and is not there")));
-    };
-    repository.put_manifest(&manifest, Some(image.tag())).await
+    signatures::sign(repository, &manifest.digest, pen).await?;
+    repository.put_manifest(manifest, Some(image.tag())).await
 }
 
 /// From the engine's store, whatever the cache has under the name.
@@ -122,16 +116,13 @@ pub async fn from_engine(
     let (out, parts) = mpsc::channel(WAITING);
     let images = BTreeMap::from([(id.to_owned(), vec![image.tagged().to_owned()])]);
     let sinks = vec![Sink { images, has, out }];
-    let export = StreamReader::new(world.engine.export(&[id]).map_err(io::Error::other).boxed());
-    let export = SyncIoBridge::new(export);
-    let split = tokio::task::spawn_blocking(move || archive::split(export, sinks));
-    let parts = SyncIoBridge::new(StreamReader::new(parts_of(parts).boxed()));
-    let (split, uploaded) = tokio::join!(split, upload::upload(repository, parts));
+    let parts = SyncIoBridge::new(StreamReader::new(archive::parts(parts).boxed()));
+    let (name, ids) = (image.to_string(), [id]);
+    let export = archive::export(&world.engine, &ids, sinks, &name);
+    let (exported, uploaded) = tokio::join!(export, upload::upload(repository, parts));
     let upload::Uploaded { manifest, sent } = uploaded?;
-    split.map_err(|died| Error::bug(died.to_string()))?.map_err(|error| {
-        Error::failed("image-export", format!("the engine cannot export {image}")).because(error)
-    })?;
-    seal(cache, repository, image, &manifest.digest).await?;
+    exported?;
+    seal(cache, repository, image, &manifest).await?;
     Ok(Filled { digest: manifest.digest, source: Source::Engine, sent })
 }
 
@@ -154,42 +145,21 @@ pub async fn also(cache: &Cache, image: &ImageName, digest: &str, name: &ImageNa
         }
     }
     to.put_manifest(&manifest, None).await?;
-    seal(cache, &to, name, digest).await
-}
-
-fn parts_of(
-    parts: Receiver<io::Result<bytes::Bytes>>,
-) -> impl futures::Stream<Item = io::Result<bytes::Bytes>> {
-    futures::stream::unfold(parts, async |mut parts| Some((parts.recv().await?, parts)))
+    seal(cache, &to, name, &manifest).await
 }
 
 /// By digest, from the mirrors of its registry and then the registry itself.
-async fn from_upstream(
-    world: &World,
-    cache: &Cache,
-    repository: &Repository,
-    image: &ImageName,
-) -> Result<Filled> {
-    let env = &world.env;
+async fn from_upstream(world: &World, cache: &Cache, image: &ImageName) -> Result<Filled> {
     let arch = Arch::of_host()?;
     let arches = [arch.as_str()];
-    let login = registry_login::find(env, image.repository()).await.ok().flatten();
-    let path = image.repository().split_once('/').map_or("", |(_, path)| path);
-    let mut places = Vec::new();
-    for mirror in env.surroundings.mirrors.get(image.registry()).into_iter().flatten() {
-        let login = registry_login::find(env, &mirror.image(path)).await.ok().flatten();
-        let registry = Registry::mirror(env, &mirror.address, mirror.plain, login)?;
-        let below = format!("{}/{path}", mirror.prefix.trim_matches('/'));
-        places.push(registry.repository(below.trim_start_matches('/')));
-    }
-    places.push(Registry::upstream(env, image.registry(), login)?.repository(path));
+    let repository = &cache.repository(image)?;
     let mut tried = Vec::new();
-    for place in places {
+    for place in places::of(&world.env, image, &mut tried).await {
         let wanted = image.digest().unwrap_or(image.tag());
-        let found = match place.manifest(wanted).await {
+        let found = match place.repository.manifest(wanted).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                tried.push(format!("{} does not have it", place.registry().name()));
+                tried.push(format!("{} does not have it", place.repository.registry().name()));
                 continue;
             }
             Err(error) => {
@@ -198,9 +168,9 @@ async fn from_upstream(
             }
         };
         let freight = Freight { digest: &found.digest, tag: None, arches: &arches };
-        match copy::copy(&place, repository, freight).await {
+        match copy::copy(&place.repository, repository, freight).await {
             Ok(copied) => {
-                seal(cache, repository, image, &found.digest).await?;
+                seal(cache, repository, image, &found).await?;
                 let (digest, source) = (found.digest, Source::Upstream);
                 return Ok(Filled { digest, source, sent: copied.sent });
             }

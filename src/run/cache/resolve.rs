@@ -9,6 +9,7 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest,
 use tokio_util::sync::CancellationToken;
 
 use super::keyless::{self, Subject};
+use super::places::{self, Place};
 use super::signatures;
 use crate::spec::lock_file::{self, Anchor, Locked, Source};
 use crate::spec::{Arch, ImageName};
@@ -17,8 +18,7 @@ use crate::trust::policy::{Demand, Finding, Policies, Verdict};
 use crate::world::built::{BuiltImage, BuiltImages};
 use crate::world::engine::{Engine, ImageInfo};
 use crate::world::env::Env;
-use crate::world::registry::{Manifest, Registry, Repository, Shape};
-use crate::world::registry_login;
+use crate::world::registry::{Manifest, Repository, Shape};
 use crate::{Error, Kind, Result};
 
 /// For all that one registry is asked about one image. A network that swallows packets would
@@ -62,16 +62,6 @@ struct Stored<'a> {
     image: ImageInfo,
     /// Where it was built here.
     built: Option<&'a BuiltImage>,
-}
-
-/// Where a registry has an image.
-struct Place {
-    repository: Repository,
-    /// Registry and repository, as programs are told.
-    name: String,
-    plain: bool,
-    /// For errors: `mirror m.example` or `docker.io`.
-    shown: String,
 }
 
 impl Resolver<'_> {
@@ -121,44 +111,13 @@ impl Resolver<'_> {
             tried.into_iter().fold(Error::host("registry-unreachable", what), Error::because)
         };
         let mut tried = Vec::new();
-        for place in self.places(image, &mut tried).await {
+        for place in places::of(self.env, image, &mut tried).await {
             match self.ask(&place, image.tag()).await? {
                 Ok(found) => return Ok(found.map(|manifest| manifest.digest)),
                 Err(why) => tried.push(why),
             }
         }
         Err(unreachable(tried))
-    }
-
-    /// The mirrors of its registry, then the registry itself.
-    async fn places(&self, image: &ImageName, tried: &mut Vec<String>) -> Vec<Place> {
-        let rest = image.repository().strip_prefix(image.registry()).unwrap_or_default();
-        let rest = rest.trim_start_matches('/');
-        let mirrors = self.env.surroundings.mirrors.get(image.registry()).into_iter().flatten();
-        let mirrors =
-            mirrors.map(|it| (it.image(rest), it.plain, format!("mirror {}", it.address)));
-        let own = (image.repository().to_owned(), false, image.registry().to_owned());
-        let mut places = Vec::new();
-        for (name, plain, shown) in mirrors.chain([own]) {
-            // Without a login that cannot be read: the image may need none.
-            let login = registry_login::find(self.env, &name).await.unwrap_or_else(|why| {
-                tried.push(format!("{shown}: {why}"));
-                None
-            });
-            let Some((address, repository)) = name.split_once('/') else { continue };
-            let registry = match shown.starts_with("mirror ") {
-                true => Registry::mirror(self.env, address, plain, login),
-                false => Registry::upstream(self.env, address, login),
-            };
-            match registry {
-                Ok(registry) => {
-                    let repository = registry.repository(repository);
-                    places.push(Place { repository, name, plain, shown });
-                }
-                Err(error) => tried.push(format!("{shown}: {error}")),
-            }
-        }
-        places
     }
 
     /// What a registry has under a tag or a digest, or why it does not say.
@@ -187,7 +146,7 @@ impl Resolver<'_> {
         stand_ins: bool,
     ) -> Result<Result<Locked, Vec<String>>> {
         let mut tried = Vec::new();
-        for place in self.places(image, &mut tried).await {
+        for place in places::of(self.env, image, &mut tried).await {
             let reference = image.digest().unwrap_or(image.tag());
             let manifest = match self.ask(&place, reference).await? {
                 Ok(Some(manifest)) => manifest,

@@ -6,10 +6,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
-use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::{self, Receiver};
-use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::node_store::{self, ctr};
 use crate::plan::observed::Kept;
@@ -88,25 +87,18 @@ async fn copy(
         sinks.push(Sink { images: wanted(&host), has, out });
         readers.push(reader);
     }
-    let export = StreamReader::new(engine.export(&exported).map_err(io::Error::other).boxed());
-    let export = SyncIoBridge::new(export);
-    let split = tokio::task::spawn_blocking(move || archive::split(export, sinks));
+    let split = archive::export(engine, &exported, sinks, "an image");
     let imports = hosts.iter().zip(readers).map(|(host, reader)| import(engine, host, reader));
     let (split, imports) = tokio::join!(split, join_all(imports));
-    let sent = split.map_err(|died| Error::bug(died.to_string()))?.map_err(|error| {
-        Error::failed("image-export", "the engine cannot export an image").because(error)
-    })?;
+    let sent = split?;
     let failed =
         hosts.into_iter().zip(imports).filter_map(|(host, done)| Some((host, done.err()?)));
     Ok((sent, failed.collect()))
 }
 
 async fn import(engine: &Engine, host: &str, archive: Receiver<io::Result<Bytes>>) -> Result<()> {
-    let archive = futures::stream::unfold(archive, |mut archive| async {
-        archive.recv().await.map(|chunk| (chunk, archive))
-    });
     let import = ctr(["images", "import", "--snapshotter=overlayfs", "-"]);
-    let import = import.within(IMPORT).stdin(Stdin::Stream(archive.boxed()));
+    let import = import.within(IMPORT).stdin(Stdin::Stream(archive::parts(archive).boxed()));
     let Err(error) = engine.exec(host, import).await?.checked() else { return Ok(()) };
     let what = format!("node {host} cannot take the image");
     if !room::is_full(&error) {
