@@ -74,6 +74,16 @@ pub struct CachedFacts {
     pub signed_by: Option<String>,
 }
 
+impl Observed {
+    /// The first container of which no process is left, although the engine counts it as running.
+    pub fn lost(&self) -> Option<&str> {
+        let balancer = self.balancer.iter().map(|balancer| (&balancer.host, balancer.stage));
+        let nodes = self.nodes.iter().map(|(host, facts)| (host, facts.stage));
+        let mut all = balancer.chain(nodes);
+        all.find(|(_, stage)| *stage == NodeStage::Lost).map(|(host, _)| host.as_str())
+    }
+}
+
 /// How far a node container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +94,10 @@ pub enum NodeStage {
     Stopped,
     /// It is a node, and its container runs.
     Running,
+    /// The engine counts its container as running, or as stopping for ever, but no process of it is
+    /// left: somebody ended them together with the engine's own that watched them. Podman can only
+    /// remove such a container, until the machine it runs on is restarted.
+    Lost,
 }
 
 /// The load balancer's container.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::context::Context;
 use super::control_plane;
 use super::kubelet;
+use super::preconditions;
 use super::wait::Seen;
 use crate::plan::NodePlan;
 use crate::plan::action::NodeChange;
@@ -15,7 +16,7 @@ use crate::provider::kind::{
     pod_network,
 };
 use crate::spec::NetworkMode;
-use crate::world::engine::{Exec, Fault, FileToPut as File, State, StdStream};
+use crate::world::engine::{Container, Exec, Fault, FileToPut as File, State, StdStream};
 use crate::world::host::Cgroups;
 use crate::world::kube::PodState;
 use crate::world::process::last_lines;
@@ -108,9 +109,28 @@ pub(super) async fn drop_route(context: &Context, host: &str, pod_cidr: &str) ->
     }
 }
 
+/// What a container gets to end for which somebody else's stop, or a killed one of ours, still runs:
+/// the longest grace that `stop` gives, and what the engine needs to kill the rest.
+const STOPPING: Duration = Duration::from_secs(75);
+
 /// Starts a stopped node.
 pub(super) async fn start(context: &Context, id: &str, host: &str) -> Result<()> {
-    context.world.engine.start(host).await?;
+    let engine = &context.world.engine;
+    let wait = context.wait(id, "node-lost", preconditions::unusable(host), STOPPING);
+    let stopped = wait.until(|| async {
+        match engine.inspect(host).await {
+            Ok(Some(Container { state: State::Other(state), .. })) => {
+                Seen::NotYet(format!("its container is {state}"))
+            }
+            Ok(_) => Seen::Ready(()),
+            Err(error) => Seen::of(error),
+        }
+    });
+    stopped.await.map_err(|error| match error.code {
+        "node-lost" => preconditions::lost_hints(error, &context.cluster, host),
+        _ => error,
+    })?;
+    engine.start(host).await?;
     await_boot(context, id, host).await
 }
 

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 
+mod containers;
+
+use containers::{balancer_facts, node_facts};
+
 use crate::plan::Reservation;
 use crate::plan::observed::{
-    BalancerFacts, ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage,
-    NodeStage, Observed, ReleaseFacts,
+    ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage, NodeStage, Observed,
+    ReleaseFacts,
 };
-use crate::provider::kind::{self, JOINED_MARKER, VERSION_FILE, balancer};
+use crate::provider::kind;
 use crate::provider::labels;
 use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, StandIns};
 use crate::state::credentials::Credentials;
@@ -17,8 +21,7 @@ use crate::state::paths::{ClusterFolder, Paths};
 use crate::state::{reservation, version};
 use crate::world::World;
 use crate::world::built::BuiltImage;
-use crate::world::engine::{ContainerLine, ImageInfo, State};
-use crate::world::forward::Backends;
+use crate::world::engine::{ContainerLine, ImageInfo};
 use crate::world::kube::Kube;
 use crate::{Error, Result};
 
@@ -145,50 +148,6 @@ fn check_layout(cluster: &ClusterName, container: &ContainerLine) -> Result<()> 
 /// Whether a container is the load balancer of several control planes.
 pub fn is_balancer(container: &ContainerLine) -> bool {
     container.labels.get(kind::ROLE_LABEL).is_some_and(|role| role == kind::BALANCER_ROLE)
-}
-
-async fn balancer_facts(world: &World, container: &ContainerLine) -> Result<BalancerFacts> {
-    let backends = world.engine.get_file(&container.name, balancer::BACKENDS).await?;
-    let stage = match (&backends, container.state == State::Running) {
-        (None, _) => NodeStage::HalfMade,
-        (Some(_), false) => NodeStage::Stopped,
-        (Some(_), true) => NodeStage::Running,
-    };
-    let backends = backends.and_then(|text| serde_json::from_slice::<Backends>(&text).ok());
-    Ok(BalancerFacts {
-        host: container.name.clone(),
-        stage,
-        spec_hash: container.labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
-        backends: backends.unwrap_or_default().backends,
-    })
-}
-
-async fn node_facts(world: &World, container: &ContainerLine) -> Result<NodeFacts> {
-    let joined = world.engine.get_file(&container.name, JOINED_MARKER).await?.is_some();
-    let version = world.engine.get_file(&container.name, VERSION_FILE).await?;
-    let told = super::surroundings::read_told(&world.engine, &container.name).await?;
-    let kubernetes = version.and_then(|text| String::from_utf8_lossy(&text).parse().ok());
-    let stage = match (joined, container.state == State::Running) {
-        (false, _) => NodeStage::HalfMade,
-        (true, false) => NodeStage::Stopped,
-        (true, true) => NodeStage::Running,
-    };
-    let name = container.labels.get(labels::NODE).unwrap_or(&container.name).clone();
-    Ok(NodeFacts {
-        name,
-        stage,
-        running: container.state == State::Running,
-        spec_hash: container.labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
-        settings: container
-            .labels
-            .get(labels::SETTINGS)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default(),
-        kubernetes,
-        control_plane: container.labels.get(kind::ROLE_LABEL).is_some_and(|r| r == "control-plane"),
-        image: container.image.clone(),
-        told,
-    })
 }
 
 async fn network(

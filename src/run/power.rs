@@ -12,7 +12,7 @@ use super::context::Context;
 use super::status::no_cluster;
 use super::up::Environment;
 use super::wait::Seen;
-use super::{observe, service_addresses, teardown};
+use super::{observe, preconditions, service_addresses, teardown};
 use crate::plan::{Action, Observed, Plan, wake};
 use crate::provider::kind;
 use crate::spec::ClusterName;
@@ -90,6 +90,7 @@ async fn run_in(
     if observed.nodes.is_empty() {
         return Err(no_cluster(cluster));
     }
+    preconditions::check_lost(cluster, &observed)?;
     let plan = plan(cluster, &observed)?;
     let context = Arc::new(Context {
         observed,

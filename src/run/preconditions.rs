@@ -3,7 +3,7 @@
 //! written. Asked before anything is made.
 
 use super::up::Environment;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Observed, Plan};
 use crate::provider::labels;
 use crate::spec::ClusterName;
 use crate::state::kubeconfig;
@@ -46,6 +46,40 @@ pub(super) async fn check(world: &World, cluster: &ClusterName, plan: &Plan) -> 
         }
     }
     Ok(())
+}
+
+/// A container of which no process is left can neither be started nor stopped, and removing it would
+/// lose what it stores: that is the user's to say.
+///
+/// # Errors
+/// There is one.
+pub(super) fn check_lost(cluster: &ClusterName, observed: &Observed) -> Result<()> {
+    let Some(host) = observed.lost() else { return Ok(()) };
+    let error = Error::failed("node-lost", unusable(host)).because(lost(host));
+    Err(lost_hints(error, cluster, host))
+}
+
+/// What is said of a lost container.
+pub(super) fn unusable(host: &str) -> String {
+    format!("node container {host} can neither be used nor started")
+}
+
+/// What can be done about one.
+pub(super) fn lost_hints(error: Error, cluster: &ClusterName, host: &str) -> Error {
+    error
+        .hint(
+            "restart the machine that the engine runs on, then the same command again: data stays",
+        )
+        .hint(format!("or, without what is stored on it: podman rm -f {host}"))
+        .hint(format!("or give the cluster up: pipe teardown {cluster}"))
+}
+
+/// What happened to a lost container.
+pub(super) fn lost(host: &str) -> String {
+    format!(
+        "the engine counts {host} as running, and none of its processes is left: they were killed \
+         together with conmon, which watches them for the engine"
+    )
 }
 
 /// A cluster that nobody can be led to is not made: its entries are tried on the user's kubeconfig

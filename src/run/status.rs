@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::up::{Endpoint, endpoints};
-use super::{api_fault, observe};
+use super::{api_fault, observe, preconditions};
 use crate::plan::observed::{NodeFacts, NodeStage};
 use crate::plan::{Observed, Reservation};
 use crate::provider::kind;
@@ -296,7 +296,13 @@ pub fn spec_of(
 /// Why the API server is not heard; `None` where it is, or where nobody expects it.
 async fn silence(world: &World, observed: &Observed) -> Option<String> {
     let runs = |facts: &NodeFacts| facts.control_plane && facts.stage == NodeStage::Running;
-    if observed.live.is_some() || !observed.nodes.values().any(runs) {
+    if observed.live.is_some() {
+        return None;
+    }
+    if let Some(host) = observed.lost() {
+        return Some(preconditions::lost(host));
+    }
+    if !observed.nodes.values().any(runs) {
         return None;
     }
     Some(match api_fault::find(&world.engine, observed).await {
@@ -341,6 +347,7 @@ fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeL
         (None, _) => "missing",
         (Some(NodeStage::HalfMade), _) => "half made",
         (Some(NodeStage::Stopped), _) => "stopped",
+        (Some(NodeStage::Lost), _) => "lost",
         (Some(NodeStage::Running), Some(live)) if live.ready && live.cordoned => "cordoned",
         (Some(NodeStage::Running), Some(live)) if live.ready => "Ready",
         (Some(NodeStage::Running), _) => "NotReady",

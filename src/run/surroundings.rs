@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::plan::surroundings::{Aspect, Told, Wanted};
 use crate::provider::kind::{containerd, surroundings as kind};
 use crate::spec::config_file::{self, Config, ProxyWish};
-use crate::world::engine::{Engine, Exec, FileToPut as File};
+use crate::world::engine::{Engine, EngineResult, Exec, FileToPut as File};
 use crate::world::env::Env;
 use crate::world::surroundings::{Proxies, Proxy, Surroundings};
 use crate::{Error, Result};
@@ -188,11 +188,11 @@ async fn mark(context: &Context, host: &str, told: &Told) -> Result<()> {
 }
 
 async fn told(context: &Context, host: &str) -> Result<Told> {
-    read_told(&context.world.engine, host).await
+    Ok(read_told(&context.world.engine, host).await?)
 }
 
 /// What a node was told; nothing where it does not know.
-pub(super) async fn read_told(engine: &Engine, host: &str) -> Result<Told> {
+pub(super) async fn read_told(engine: &Engine, host: &str) -> EngineResult<Told> {
     let marker = engine.get_file(host, kind::MARKER).await?;
     Ok(marker.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
 }

@@ -221,7 +221,10 @@ fn remember_profile(environment: &Environment<'_>, prepared: &Prepared) -> Resul
 
 async fn look(world: &World, paths: &Paths, prepared: &Prepared) -> Result<Observed> {
     let (spec, image) = (&prepared.spec, &prepared.node_image);
-    observe::observe(world, paths, &spec.cluster.name, Some(spec), Some(image)).await
+    let cluster = &spec.cluster.name;
+    let observed = observe::observe(world, paths, cluster, Some(spec), Some(image)).await?;
+    preconditions::check_lost(cluster, &observed)?;
+    Ok(observed)
 }
 
 fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Result<Plan> {

@@ -54,6 +54,7 @@ fn every_case_says_what_it_must_and_is_produced_by_a_test() {
         "tests/it/troubles/images.rs",
         "tests/it/troubles/names.rs",
         "tests/real/bad_days.rs",
+        "tests/real/bad_days_nodes.rs",
         "tests/real/cluster.rs",
         "tests/real/surroundings.rs",
         "tests/real/troubles.rs",

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::bad_days::failed;
+use super::case::hold;
 use super::cluster::ONE;
 use super::host::{podman, text};
 use super::logs::unpack;
@@ -32,7 +34,23 @@ fn bad_days() {
     // A cluster that cannot be asked is removed like any other.
     podman(["exec", "one-control-plane", "rm", MANIFEST]);
     await_api_down(&home);
+    processes_are_gone(&home);
     home.ok("teardown one");
+}
+
+/// As after a machine's memory ran out, or was restored from a picture of it: the engine goes on
+/// counting a container as running that is not.
+fn processes_are_gone(home: &Home) {
+    let format = "{{.State.ConmonPid}} {{.State.Pid}}";
+    let pids = podman(["inspect", "one-control-plane", "--format", format]);
+    // Conmon first: it would tell the engine.
+    pids.split_whitespace().for_each(power::kill);
+    let status = home.json("status one");
+    assert_eq!(status["nodes"][0]["state"], "lost", "{status}");
+    assert!(home.ok("status one").contains("none of its processes is left"));
+    let result = failed(&mut home.command("up one"), 1);
+    hold("node-lost", &result, &[]);
+    assert!(home.fails("stop one", 1).contains("[node-lost]"));
 }
 
 /// What failed is said, not what failed because of it; what was made is undone all the same.

@@ -1,6 +1,7 @@
 //! Power cuts, imitated.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,8 +14,20 @@ pub fn kill_service(home: &Home) {
     let text = std::fs::read_to_string(&record).expect("a service of this home runs");
     let record: Value = serde_json::from_str(&text).expect("its record");
     let pid = record["pid"].as_i64().expect("its process").to_string();
-    let status = Command::new("kill").args(["-s", "KILL", &pid]).status().expect("kill runs");
+    kill(&pid);
+}
+
+/// A process of ours ends at once.
+pub fn kill(pid: &str) {
+    let status = Command::new("kill").args(["-s", "KILL", pid]).status().expect("kill runs");
     assert!(status.success(), "kill {pid}");
+    // Also true of one that nobody has asked for its exit code yet.
+    let ended = || std::fs::read_link(format!("/proc/{pid}/exe")).is_err();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !ended() {
+        assert!(Instant::now() < deadline, "{pid} goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Nothing of a cluster runs any more, and nothing had time to end by itself.
