@@ -37,16 +37,15 @@ impl Mask {
         let known = |name: &str| std::env::var(name).ok();
         let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let words = [
-            (known("HOME").filter(|home| home != "/"), "[home]"),
             (host.or_else(|| known("HOSTNAME")), "[host]"),
             (known("USER").or_else(|| known("LOGNAME")).filter(|name| name != "root"), "[user]"),
         ];
         let words = words.into_iter().filter_map(|(word, stand_in)| {
             let word = word?.trim().to_owned();
             // A short or common word would garble the report more than it hides.
-            (word.len() > 2 && word != "localhost" && word != "/root").then_some((word, stand_in))
+            (word.len() > 2 && word != "localhost").then_some((word, stand_in))
         });
-        Mask(words.collect())
+        Mask(home(known("HOME").as_deref()).chain(words).collect())
     }
 
     fn apply(&self, text: &str) -> String {
@@ -65,6 +64,19 @@ impl Mask {
         clean.pop();
         clean
     }
+}
+
+/// A home as a folder and as a value, never as the beginning of a longer name: `/root` is that of
+/// `/rootfs`.
+fn home(home: Option<&str>) -> impl Iterator<Item = (String, &'static str)> {
+    let home = home.map(|home| home.trim_end_matches('/')).filter(|home| !home.is_empty());
+    home.into_iter().flat_map(|home| {
+        [
+            (format!("{home}/"), "[home]/"),
+            (format!("{home}\""), "[home]\""),
+            (format!("{home} "), "[home] "),
+        ]
+    })
 }
 
 /// Digests are lower-case, names have no digits among capitals: only keys and passwords mix all.
@@ -214,6 +226,15 @@ mod tests {
             text.contains("| c | skipped |  | no root |") && text.contains("| a | passed | 2.5 |")
         );
         assert!(text.contains("NATS_PASSWORD=[secret] of [user]"), "{text}");
+    }
+
+    #[test]
+    fn a_home_is_hidden_and_what_only_begins_like_it_is_not() {
+        let mask = Mask(home(Some("/root")).collect());
+        let text = r#"{"a": "/root", "b": "/root/.cache", "c": "/rootfs"} in /root now"#;
+        let wanted = r#"{"a": "[home]", "b": "[home]/.cache", "c": "/rootfs"} in [home] now"#;
+        assert_eq!(mask.apply(text), wanted);
+        assert_eq!(home(Some("/")).count() + home(None).count(), 0);
     }
 
     #[test]
