@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::input::Input;
 use super::observed::{CachedFacts, ImageFacts};
 use super::{Action, Phase, Plan};
+use crate::spec::lock_file::{self, Anchor};
 use crate::spec::{ImageName, ImagePolicy};
 
 /// The registry, and every image of the profile that it lacks or that nobody signed.
@@ -59,9 +60,14 @@ pub(super) fn prove(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan
     plan.add("canary", Phase::Component, needs, Action::ProveVerifier { hosts });
 }
 
-/// The id by which nodes know what the cache has.
+/// The id by which nodes are to know an image: of what is locked, where the id is known of that.
 pub(super) fn id<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a str> {
-    cached(input, image)?.id.as_deref()
+    let cached = cached(input, image).and_then(|cached| cached.id.as_deref());
+    match input.locked.get(image).map(|locked| &locked.anchor) {
+        None => cached,
+        Some(Anchor::Config { config, .. }) => Some(lock_file::hex(config)),
+        Some(Anchor::Digest { .. }) => cached.filter(|_| is_whole(input, image)),
+    }
 }
 
 fn cached<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a CachedFacts> {
@@ -69,12 +75,16 @@ fn cached<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a CachedFacts> {
     registry.images.get(image.as_str())
 }
 
-/// Whether the cache has an image, signed, and the one that was built here where one was.
+/// Whether the cache has an image, signed: the locked one, or, where none is locked yet, the one that
+/// was built here.
 fn is_whole(input: &Input<'_>, image: &ImageName) -> bool {
+    let Some(cached) = cached(input, image).filter(|cached| cached.signed_by.is_some()) else {
+        return false;
+    };
+    if let Some(locked) = input.locked.get(image) {
+        return locked.is(&cached.digest, cached.id.as_deref());
+    }
     let facts = input.observed.images.get(image.as_str());
     let made_here = facts.and_then(ImageFacts::made_here);
-    cached(input, image).is_some_and(|cached| {
-        cached.signed_by.is_some()
-            && made_here.is_none_or(|made| cached.id.as_deref().is_none_or(|id| id == made))
-    })
+    made_here.is_none_or(|made| cached.id.as_deref().is_none_or(|id| id == made))
 }

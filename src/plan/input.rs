@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::surroundings::Wanted;
 use super::{Observed, Reservation};
+use crate::spec::lock_file::Locked;
 use crate::spec::{ImageName, Spec};
 
 /// When components are proven at the end of `up`.
@@ -47,6 +48,8 @@ pub struct Input<'a> {
     pub charts: &'a BTreeMap<String, String>,
     /// What nodes are to be told of the network around them.
     pub surroundings: &'a Wanted,
+    /// What images are held to; none where the profile has no cache.
+    pub locked: &'a BTreeMap<ImageName, Locked>,
     /// The user's choices.
     pub options: Options,
 }

@@ -18,6 +18,7 @@ use super::surroundings::{Told, Wanted};
 use super::teardown::teardown;
 use super::{Phase, Plan, wake};
 use crate::spec::kubernetes::DEFAULT;
+use crate::spec::lock_file::Locked;
 use crate::spec::source::Sources;
 use crate::spec::{
     Arch, ExtraPort, ImageName, ImagePolicy, Mount, NetworkMode, NodeName, Propagation, Protocol,
@@ -36,6 +37,7 @@ struct World {
     registry_image: ImageName,
     charts: BTreeMap<String, String>,
     surroundings: Wanted,
+    locked: BTreeMap<ImageName, Locked>,
     options: Options,
 }
 
@@ -78,6 +80,7 @@ impl World {
             registry_image: ImageName::parse("ghcr.io/project-zot/zot:v2.1.20").unwrap(),
             charts,
             surroundings: Wanted::default(),
+            locked: BTreeMap::new(),
             options: Options::default(),
         }
     }
@@ -91,6 +94,7 @@ impl World {
             registry_image: &self.registry_image,
             charts: &self.charts,
             surroundings: &self.surroundings,
+            locked: &self.locked,
             options: self.options,
         }
     }

@@ -21,6 +21,7 @@ use crate::{Error, Result};
 
 pub mod copy;
 pub mod fill;
+pub(super) mod hold;
 pub mod keyless;
 pub mod lock;
 mod places;
@@ -73,8 +74,16 @@ impl Cache {
     /// # Errors
     /// The registry does not answer, or what it holds cannot be read.
     pub async fn look(&self, image: &ImageName) -> Result<Option<CachedFacts>> {
+        self.look_at(image, image.tag()).await
+    }
+
+    /// The same, under another tag or a digest.
+    ///
+    /// # Errors
+    /// As [`Cache::look`]'s.
+    pub async fn look_at(&self, image: &ImageName, reference: &str) -> Result<Option<CachedFacts>> {
         let repository = self.repository(image)?;
-        let Some(manifest) = repository.manifest(image.tag()).await? else { return Ok(None) };
+        let Some(manifest) = repository.manifest(reference).await? else { return Ok(None) };
         let signed = signatures::verify(&repository, &manifest.digest, &self.keys.trusted).await;
         let signed_by = match signed {
             Ok(key) => Some(key.to_string()),

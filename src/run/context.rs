@@ -1,5 +1,6 @@
 //! What the steps of one run share.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use crate::plan::{Observed, Reservation};
 use crate::provider::kind::verifier::Delivery;
 use crate::report::{Events, Mask};
 use crate::smoke;
+use crate::spec::lock_file::Locked;
 use crate::spec::source::Sources;
-use crate::spec::{ClusterName, Node, Spec};
+use crate::spec::{ClusterName, ImageName, Node, Spec};
 use crate::state::credentials;
 use crate::state::lock::{SharedLock, Waiting};
 use crate::state::paths::{ClusterFolder, Paths};
@@ -50,6 +52,8 @@ pub struct Context {
     pub reservation: Option<Reservation>,
     /// What nodes refuse images with; none where the profile has no cache, and for removal.
     pub verifier: Option<Arc<Delivery>>,
+    /// What images are held to; none where the profile has no cache, and for removal.
+    pub locked: BTreeMap<ImageName, Locked>,
     /// What was there when the plan was made.
     pub observed: Observed,
     /// Charts.
@@ -93,6 +97,7 @@ impl Context {
             spec: None,
             reservation: None,
             verifier: None,
+            locked: BTreeMap::new(),
             observed: Observed::default(),
             sources: environment.sources.clone(),
             events: environment.events.clone(),

@@ -2,7 +2,7 @@
 
 use futures::future::try_join_all;
 
-use super::cache::{Cache, fill};
+use super::cache::{Cache, fill, hold};
 use super::context::Context;
 use super::pull_fault::explained;
 use crate::plan::observed::{ImageFacts, Kept};
@@ -50,12 +50,26 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
 /// Makes sure that the cache has an image, signed.
 pub(super) async fn cache(context: &Context, id: &str, image: &ImageName) -> Result<()> {
     let cache = open_cache(context).await?;
-    let facts = context.observed.images.get(image.as_str());
-    let built = facts.and_then(ImageFacts::made_here);
+    let locked = context.locked.get(image);
+    let fill = async {
+        match locked {
+            Some(locked) => fill::locked(&context.world, &cache, image, locked).await,
+            None => {
+                let facts = context.observed.images.get(image.as_str());
+                let built = facts.and_then(ImageFacts::made_here);
+                fill::fill(&context.world, &cache, image, built).await
+            }
+        }
+    };
     let filled = tokio::select! {
-        filled = fill::fill(&context.world, &cache, image, built) => filled?,
+        filled = fill => filled?,
         () = context.stop.cancelled() => return Err(Error::interrupted()),
     };
+    if locked.is_some_and(|locked| locked.manifest() != Some(&filled.digest))
+        && let Some(manifest) = cache.repository(image)?.manifest(&filled.digest).await?
+    {
+        hold::served(context, image, &manifest).await?;
+    }
     let from = match filled.source {
         fill::Source::Cache => "it was there",
         fill::Source::Upstream => "from its registry",

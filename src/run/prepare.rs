@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::cache::hold;
 use super::context::shared_lock;
 use super::up::{Environment, Request};
 use super::{images, observe, pull_fault, reserve};
@@ -11,6 +12,7 @@ use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
 use crate::provider::kind::verifier::Delivery;
 use crate::provider::{kind, labels, registry};
+use crate::spec::lock_file::Locked;
 use crate::spec::{
     Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
     added,
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub registry_image: ImageName,
     /// Digests of charts.
     pub charts: BTreeMap<String, String>,
+    /// What images are held to.
+    pub locked: BTreeMap<ImageName, Locked>,
     /// What nodes are to be told of the network around them.
     pub surroundings: Wanted,
     /// What they refuse images with; none where the profile has no cache.
@@ -79,6 +83,7 @@ pub(super) async fn prepare(
     }
     let skipped = skip_unavailable(environment, world, &mut spec, write).await?;
     let built = find_origins(world, &mut spec).await?;
+    let held = hold::hold(environment, world, &spec, write).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
         let lock = shared_lock(paths, "pipe up", cancel, events).await?;
@@ -109,6 +114,7 @@ pub(super) async fn prepare(
     let cache = reservation.registry.filter(|_| spec.profile.policy.is_cached());
     let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache, fingerprint);
     notes.extend(reserved.notes);
+    notes.extend(held.notes);
     let registry_image = registry_image()?;
     let prepared = Prepared {
         spec,
@@ -118,6 +124,7 @@ pub(super) async fn prepare(
         node_image,
         registry_image,
         charts,
+        locked: held.images,
         surroundings,
         verifier,
     };

@@ -194,6 +194,7 @@ async fn run(
     let context = Arc::new(Context {
         spec: Some(prepared.spec.clone()),
         reservation: Some(prepared.reservation.clone()),
+        locked: prepared.locked.clone(),
         verifier: prepared.verifier.clone(),
         observed,
         ..Context::new(environment, world, &prepared.spec.cluster.name)
@@ -236,6 +237,7 @@ fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Resul
         registry_image: &prepared.registry_image,
         charts: &prepared.charts,
         surroundings: &prepared.surroundings,
+        locked: &prepared.locked,
         options,
     })
 }

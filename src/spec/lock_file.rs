@@ -132,6 +132,17 @@ impl Locked {
         }
     }
 
+    /// Whether that is what a manifest and its configuration for this machine hold, by their digests;
+    /// who cannot say what the configuration is, is believed.
+    pub fn is(&self, manifest: &str, config: Option<&str>) -> bool {
+        match &self.anchor {
+            Anchor::Digest { digest, .. } => digest == manifest,
+            Anchor::Config { config: locked, .. } => {
+                config.is_none_or(|config| hex(config) == hex(locked))
+            }
+        }
+    }
+
     /// The same bytes, found again: what was known of them stays where nothing new is.
     fn after(mut self, old: &Locked) -> Locked {
         if let (
@@ -170,6 +181,21 @@ impl LockFile {
             self.images.insert(name, locked);
         }
         self.images.retain(|_, locked| !locked.profiles.is_empty());
+    }
+
+    /// Whether an image of a profile is locked.
+    pub fn knows(&self, profile: &ProfileName) -> bool {
+        self.images.values().any(|locked| locked.profiles.contains(profile))
+    }
+
+    /// Adds what was found, in place of what was there of it; everything else stays.
+    pub fn extend(&mut self, found: BTreeMap<ImageName, Locked>) {
+        for (name, mut locked) in found {
+            if let Some(old) = self.images.get(&name) {
+                locked = locked.after(old);
+            }
+            self.images.insert(name, locked);
+        }
     }
 
     /// The manifest under which the cache serves an image of the engine's store. `false` if no such
@@ -215,6 +241,11 @@ impl LockFile {
         }
         Some(LockFile { images })
     }
+}
+
+/// A digest without its algorithm, as engines name images.
+pub fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 
 fn write_image(text: &mut String, name: &ImageName, locked: &Locked) -> std::fmt::Result {

@@ -37,6 +37,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
+/// The code of a registry that has no room for what it is given.
+pub const FULL: &str = "registry-full";
+
 /// What Docker calls the registry that images name `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
@@ -222,9 +225,9 @@ impl Registry {
             _ if status == StatusCode::INSUFFICIENT_STORAGE
                 || text.contains("no space left on device") =>
             {
-                Error::host(
-                    "registry-full",
-                    format!("{what}: the registry {name} has no room left"),
+                Error::host(FULL, format!("{what}: the registry {name} has no room left")).hint(
+                    "free some of its disk; where it is the image cache: podman system df shows \
+                     what is in the engine's store, podman image prune removes what nobody uses",
                 )
             }
             _ => Error::failed(

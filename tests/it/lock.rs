@@ -365,3 +365,40 @@ fn two_at_once_lose_nothing() {
     });
     assert!(stage.lock().contains("profiles: [p, q]"), "{}", stage.lock());
 }
+
+#[test]
+fn up_locks_on_first_use_and_holds_to_it_from_then_on() {
+    let stage = Stage::new(NATS, "");
+    let enforced =
+        |components: &str| format!("{}images: {{policy: enforce}}\n", profile(components));
+    stage.env().write("profiles/p.yaml", &enforced(NATS));
+    let digest = stage.index("library/nats", "2.15.2", 'a');
+    // A node image that boots anywhere; the engine of this test has none and makes no container.
+    let image = "--node-image=docker.io/kindest/node:v1.34.0";
+    let (plan, up) = (["plan", "one", "--profile=p", image], ["up", "one", "--profile=p", image]);
+    stage.env().pipe(plan).success();
+    assert_eq!(stage.lock(), "", "a plan writes nothing");
+    let failed = stage.env().pipe(up).code(1);
+    assert!(failed.both().contains("locked in "), "{}", failed.both());
+    assert!(stage.lock().contains(&digest), "{}", stage.lock());
+
+    // The tag moves, and the lock does not.
+    let written = stage.lock();
+    stage.index("library/nats", "2.15.2", 'd');
+    let failed = stage.env().pipe(up).code(1);
+    assert!(!failed.both().contains("locked in "), "{}", failed.both());
+    assert_eq!(stage.lock(), written);
+
+    // What a reviewed lock lacks is not added in passing.
+    stage.env().write("profiles/p.yaml", &enforced(&format!("{NATS}{MINIO}")));
+    for command in [plan, up] {
+        let refused = stage.env().pipe(command).code(7);
+        for part in ["[lock-stale]", "quay.io/minio/minio", "pipe images lock --profile p"] {
+            assert!(refused.stderr().contains(part), "{part}: {}", refused.stderr());
+        }
+    }
+    assert_eq!(stage.lock(), written);
+
+    stage.env().write("pipe.lock", "apiVersion: pipe.dev/v1alpha1\nkind: Lock\nimages: {x: {}}\n");
+    assert!(stage.env().pipe(up).code(3).stderr().contains("pipe.lock:3:"));
+}

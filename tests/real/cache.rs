@@ -64,7 +64,10 @@ pub(super) async fn put_image(repository: &Repository, seed: &str) -> Result<Man
 }
 
 /// Two images under one index with a tag.
-async fn put_index(repository: &Repository, tag: &str) -> Result<(Manifest, Vec<Manifest>)> {
+pub(super) async fn put_index(
+    repository: &Repository,
+    tag: &str,
+) -> Result<(Manifest, Vec<Manifest>)> {
     let children = [
         put_image(repository, &format!("{tag} one")).await?,
         put_image(repository, &format!("{tag} two")).await?,

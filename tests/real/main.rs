@@ -29,6 +29,7 @@ mod cluster;
 mod control_planes;
 mod engine;
 mod failure;
+mod filling;
 mod host;
 mod images;
 mod interop;
@@ -74,8 +75,8 @@ impl Case {
 }
 
 /// Runs an asynchronous test.
-pub fn block_on(test: impl Future<Output = ()>) {
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(test);
+pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(test)
 }
 
 fn main() {
@@ -86,6 +87,7 @@ fn main() {
     cases.extend(engine::CASES);
     cases.extend(nats_smoke::CASES);
     cases.extend(cache::CASES);
+    cases.extend(filling::CASES);
     cases.extend(verifier::CASES);
     cases.extend(charts::CASES);
     cases.extend(api_server::CASES);

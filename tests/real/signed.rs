@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pipe::run::cache::copy::{Freight, copy};
-use pipe::world::registry::{Manifest, Registry};
+use pipe::world::registry::{Manifest, Registry, Shape};
 use serde_json::{Value, json};
 
+use super::bad_days::failed;
 use super::host::podman;
 use super::pipe::Home;
 use super::{Case, block_on};
@@ -28,11 +29,13 @@ fn nodes() {
     home.write("profiles/sealed.yaml", PROFILE);
     home.ok("up one");
     proven(&home);
+    locked(&home);
     let nothing = || assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
     nothing();
     everything_is_from_the_cache(&home);
     own_images_are_signed(&home);
     others_are_refused(&home);
+    everything_is_read_again(&home);
     a_lost_cache_is_filled_anew(&home);
     nothing();
     keys_change(&home);
@@ -50,6 +53,17 @@ fn proven(home: &Home) {
     assert_eq!((&cache["proven"], &cache["state"]), (&json!(2), &json!("running")), "{cache}");
     assert_eq!(cache["signed"], cache["images"], "{cache}");
     assert_eq!(cache["images"], 1, "{cache}");
+}
+
+/// What the first run took is written down, with the manifest under which nodes get it, and is what
+/// profile and engine say.
+fn locked(home: &Home) {
+    let text = std::fs::read_to_string(home.path("project/pipe.lock")).expect("a lock");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert!(lines.contains(&"docker.io/library/nats:2.15.2:"), "{text}");
+    assert!(lines.contains(&"anchoredBy: config") && lines.contains(&"class: built"), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("digest: sha256:")), "{text}");
+    home.ok("images lock --check --profile sealed");
 }
 
 /// What containerd pulled says itself from where; what was imported says nothing.
@@ -98,6 +112,41 @@ fn others_are_refused(home: &Home) {
     assert!(error.contains("OpenBao"), "{error}");
 }
 
+/// `images verify` names each image that is not as it should be, and no other.
+fn everything_is_read_again(home: &Home) {
+    let faults = || -> Vec<String> {
+        let error = failed(&mut home.command("images verify"), 7);
+        assert_eq!(error["error"]["code"], "cache-faulty", "{error}");
+        let causes = error["error"]["causes"].as_array().expect("causes");
+        causes.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let about = |faults: &[String], name: &str| {
+        faults.iter().filter(|fault| fault.starts_with(name)).cloned().collect::<Vec<_>>().join(" ")
+    };
+    let before = faults();
+    assert!(about(&before, "localhost/own:2: ").contains("signature"), "{before:#?}");
+    assert!(about(&before, "docker.io/hashicorp/vault:1.20: ").contains("OpenBao"), "{before:#?}");
+    for good in ["localhost/own:1: ", "docker.io/library/nats:2.15.2: "] {
+        assert_eq!(about(&before, good), "", "{before:#?}");
+    }
+    // One byte of one layer, on the disk below the registry.
+    let volume = podman(["volume", "inspect", "pipe-registry", "--format", "{{.Mountpoint}}"]);
+    let layer = block_on(async {
+        let own = registry(home).repository("localhost/own");
+        let manifest = own.manifest("1").await.unwrap().unwrap();
+        let Ok(Shape::Image(image)) = manifest.shape() else { panic!("{manifest:?}") };
+        image.layers()[0].digest().digest().to_owned()
+    });
+    let blob = format!("docker/registry/v2/blobs/sha256/{}/{layer}/data", &layer[..2]);
+    let blob = Path::new(volume.trim()).join(blob);
+    let mut content = std::fs::read(&blob).expect("the layer");
+    *content.last_mut().expect("a byte") ^= 1;
+    std::fs::write(&blob, content).expect("a change");
+    let after = faults();
+    let said = about(&after, "localhost/own:1: ");
+    assert!(said.contains(&layer), "{after:#?}");
+}
+
 /// Container and volume are gone under a cluster that runs; what a node pulls then is refused, and the
 /// next `up` brings everything back.
 fn a_lost_cache_is_filled_anew(home: &Home) {
@@ -106,8 +155,15 @@ fn a_lost_cache_is_filled_anew(home: &Home) {
     assert_eq!(home.json("status one")["cache"]["state"], "missing");
     let error = home.fails("images add docker.io/library/nats:2.15.2 -c one", 1);
     assert!(error.contains("cache-stopped") && error.contains("pipe up one"), "{error}");
+    // Killed in the middle of filling: what is served is whole, and the next one goes on.
+    let mut child = home.spawn("up one");
+    home.await_step("one", "cache/nats-2.15.2", &mut child);
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ended");
+    home.ok("images verify");
     home.ok("up one");
     proven(home);
+    home.ok("images verify");
 }
 
 /// A key that others may read signs nothing; one that is trusted no more is followed by the next, on

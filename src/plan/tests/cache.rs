@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::plan::observed::{CachedFacts, RegistryFacts};
+use crate::spec::lock_file::LockFile;
+use crate::spec::problem::Problems;
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 199);
 
@@ -89,6 +91,49 @@ fn an_image_that_was_built_anew_is_cached_anew_and_one_that_was_pulled_is_not() 
     let plan = world.plan();
     assert!(plan.step("cache/nats-2.15.2").is_some(), "{:?}", ids(&plan));
     assert!(plan.step("load/nats-2.15.2").is_some(), "{:?}", ids(&plan));
+}
+
+/// NATS' image is locked, to what these lines say.
+fn locked(world: &mut World, anchor: &str) {
+    let text = format!(
+        "apiVersion: pipe.dev/v1alpha1\nkind: Lock\nimages:\n  docker.io/library/nats:2.15.2:\n    \
+         profiles: [p]\n    source: engine\n    platforms: {{}}\n    at: \"2026-11-21T20:00:00Z\"\n    \
+         evidence: {{class: none, words: none}}\n    {anchor}\n"
+    );
+    let problems = Problems::default();
+    let lock = LockFile::read("pipe.lock", text.as_bytes(), &problems);
+    problems.into_result().unwrap();
+    world.locked = lock.unwrap().images;
+}
+
+#[test]
+fn the_lock_decides_whatever_the_engine_and_the_tag_have_by_now() {
+    let digest = |c: &str| format!("sha256:{}", c.repeat(64));
+    let by_digest = |c: &str| format!("mediaType: m\n    digest: {}", digest(c));
+    let by_config = |c: &str| format!("anchoredBy: config\n    config: {}", digest(c));
+    let mut world = World::cached("single").after().filled();
+    for facts in world.observed.images.values_mut() {
+        (facts.id, facts.built) = ("2".repeat(64), true);
+    }
+    for facts in world.registry().images.values_mut() {
+        (facts.id, facts.digest) = (Some("1".repeat(64)), digest("d"));
+    }
+    for images in world.observed.live.as_mut().unwrap().node_images.values_mut() {
+        images.values_mut().for_each(|image| image.id = Some("1".repeat(64)));
+    }
+    let nats = |world: &World| {
+        let plan = world.plan();
+        let steps = ["cache/nats-2.15.2", "load/nats-2.15.2"];
+        steps.map(|step| plan.step(step).is_some())
+    };
+    for same in [by_digest("d"), by_config("1")] {
+        locked(&mut world, &same);
+        assert_eq!(nats(&world), [false, false]);
+    }
+    locked(&mut world, &by_digest("e"));
+    assert!(nats(&world)[0], "the tag was moved, by another project's lock or by hand");
+    locked(&mut world, &by_config("2"));
+    assert_eq!(nats(&world), [true, true]);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use super::copy::{self, Freight};
 use super::signatures::{self, Pen};
 use super::{Cache, places, upload};
+use crate::spec::lock_file::{self, Anchor, Locked};
 use crate::spec::{Arch, ImageName};
 use crate::world::World;
 use crate::world::archive::{self, Sink};
-use crate::world::registry::{Manifest, Repository, Shape};
+use crate::world::registry::{self, Manifest, Repository, Shape};
 use crate::{Error, Result};
 
 /// Parts of an archive that wait to be read.
@@ -62,8 +63,10 @@ pub async fn fill(
     if let Some(id) = built {
         return from_engine(world, cache, image, id).await;
     }
-    let refused = match from_upstream(world, cache, image).await {
+    let reference = image.digest().unwrap_or(image.tag());
+    let refused = match from_upstream(world, cache, image, reference).await {
         Ok(filled) => return Ok(filled),
+        Err(error) if error.code == registry::FULL => return Err(error),
         Err(error) => error,
     };
     match world.engine.image(image.tagged()).await? {
@@ -77,6 +80,49 @@ pub async fn fill(
             )),
         }),
     }
+}
+
+/// Makes sure that the cache has what is locked of `image`, signed and under its tag, whatever its name
+/// leads to elsewhere by now.
+///
+/// # Errors
+/// The locked bytes can be had nowhere any more; the cache does not answer or refuses.
+pub async fn locked(
+    world: &World,
+    cache: &Cache,
+    image: &ImageName,
+    locked: &Locked,
+) -> Result<Filled> {
+    let references = [Some(image.tag()), locked.manifest()];
+    for reference in references.into_iter().flatten() {
+        let Some(there) = cache.look_at(image, reference).await? else { continue };
+        if there.signed_by.is_some() && locked.is(&there.digest, there.id.as_deref()) {
+            if reference != image.tag() {
+                // Another project's lock has the tag elsewhere; the last `up` has it.
+                let repository = cache.repository(image)?;
+                if let Some(manifest) = repository.manifest(reference).await? {
+                    repository.put_manifest(&manifest, Some(image.tag())).await?;
+                }
+            }
+            return Ok(Filled { digest: there.digest, source: Source::Cache, sent: 0 });
+        }
+    }
+    let filled = match &locked.anchor {
+        Anchor::Digest { digest, .. } => from_upstream(world, cache, image, digest).await,
+        Anchor::Config { config, .. } => {
+            from_engine(world, cache, image, lock_file::hex(config)).await
+        }
+    };
+    filled.map_err(|error| match error.code {
+        "image-unavailable" | "image-unknown" => Error::new(
+            error.kind,
+            "locked-gone",
+            format!("{image} cannot be had as it is locked, {}", locked.held_to()),
+        )
+        .because(&error)
+        .hint("lock what its name leads to now, and look at what changed: pipe images lock"),
+        _ => error,
+    })
 }
 
 /// The tag comes last: whatever breaks off before, nothing is found under it that is not signed.
@@ -149,17 +195,21 @@ pub async fn also(cache: &Cache, image: &ImageName, digest: &str, name: &ImageNa
 }
 
 /// By digest, from the mirrors of its registry and then the registry itself.
-async fn from_upstream(world: &World, cache: &Cache, image: &ImageName) -> Result<Filled> {
+async fn from_upstream(
+    world: &World,
+    cache: &Cache,
+    image: &ImageName,
+    reference: &str,
+) -> Result<Filled> {
     let arch = Arch::of_host()?;
     let arches = [arch.as_str()];
     let repository = &cache.repository(image)?;
     let mut tried = Vec::new();
     for place in places::of(&world.env, image, &mut tried).await {
-        let wanted = image.digest().unwrap_or(image.tag());
-        let found = match place.repository.manifest(wanted).await {
+        let found = match place.repository.manifest(reference).await {
             Ok(Some(found)) => found,
             Ok(None) => {
-                tried.push(format!("{} does not have it", place.repository.registry().name()));
+                tried.push(format!("{} does not have {reference}", place.shown));
                 continue;
             }
             Err(error) => {
@@ -174,6 +224,8 @@ async fn from_upstream(world: &World, cache: &Cache, image: &ImageName) -> Resul
                 let (digest, source) = (found.digest, Source::Upstream);
                 return Ok(Filled { digest, source, sent: copied.sent });
             }
+            // Of the cache: the next place would fill it no better.
+            Err(error) if error.code == registry::FULL => return Err(error),
             Err(error) => tried.push(error.to_string()),
         }
     }

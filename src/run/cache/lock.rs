@@ -91,8 +91,13 @@ impl Place {
         lock.map(Some).ok_or_else(unread)
     }
 
+    /// Whether it lies in a project, where people review it.
+    pub fn in_project(&self) -> bool {
+        self.in_project
+    }
+
     /// Replaces it as a whole, where it is to change.
-    fn write(&self, lock: &LockFile) -> Result<bool> {
+    pub(super) fn write(&self, lock: &LockFile) -> Result<bool> {
         let text = lock.text();
         if file::read_bytes(&self.path)?.is_some_and(|old| old == text.as_bytes()) {
             return Ok(false);
@@ -177,7 +182,8 @@ pub async fn lock(
     Ok(Outcome { file: place.path.clone(), changed, images, notes })
 }
 
-async fn find(
+/// What each name stands for now, or one error for all that cannot be locked.
+pub(super) async fn find(
     resolver: &Resolver<'_>,
     needs: &Needs,
     notes: &mut Vec<String>,

@@ -36,11 +36,20 @@ impl Server {
 
     /// One that listens on another address, too.
     pub(crate) async fn start_at(host: &str) -> Server {
+        Server::start_as(host, None).await
+    }
+
+    /// One that keeps what it is given elsewhere.
+    pub(crate) async fn start_with_store(store: &Path) -> Server {
+        Server::start_as("127.0.0.1", Some(store)).await
+    }
+
+    async fn start_as(host: &str, store: Option<&Path>) -> Server {
         let folder = tempfile::tempdir().unwrap();
         // Let go before the server takes it; `ping` asks until it answers.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = folder.path().join("config");
-        let store = folder.path().join("store");
+        let store = store.map_or_else(|| folder.path().join("store"), Path::to_path_buf);
         let (program, text) = match std::env::var_os("PIPE_TEST_ZOT") {
             Some(zot) => (PathBuf::from(zot), zot_config(&store, host, port)),
             None => (copied_out(folder.path()), distribution_config(&store, host, port)),

@@ -1,0 +1,151 @@
+//! Bad days of a cache that is being filled: two at once, an image that upstream has no more, a disk
+//! that is full. Whatever happens, nothing is served that is not whole and signed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipe::report::Events;
+use pipe::run::cache::fill::{self, Source};
+use pipe::run::cache::{Cache, verify};
+use pipe::spec::ImageName;
+use pipe::spec::lock_file::{self, Anchor, Locked};
+use pipe::spec::name::url::MirrorUrl;
+use pipe::state::keys::Keys;
+use pipe::trust::SigningKey;
+use pipe::trust::forbidden::Forbidden;
+use pipe::trust::policy::Verdict;
+use pipe::world::World;
+use pipe::world::env::Env;
+use pipe::world::registry::Manifest;
+
+use super::cache::{NAME, Server, no_registry, put_image, put_index};
+use super::small_disk::{self, SmallDisk};
+use super::{Case, block_on};
+
+pub const CASES: [Case; 2] = [
+    Case {
+        name: "two_fill_the_cache_at_once_and_what_is_gone_is_said",
+        skip: no_registry,
+        run: || block_on(fills()),
+    },
+    Case {
+        name: "a_cache_on_a_full_disk_serves_nothing_half",
+        skip: || small_disk::missing().or_else(no_registry),
+        run: || block_on(full()),
+    },
+];
+
+/// An upstream registry, the engine of this host, and who asks both.
+struct Scene {
+    world: World,
+    upstream: Server,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Server::start().await;
+        let mut env = Env::read().unwrap();
+        for name in ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+            env.vars.insert(name.into(), folder.path().into());
+        }
+        let mirror = MirrorUrl::parse(&format!("http://{}", upstream.address)).unwrap();
+        env.surroundings.mirrors.insert("docker.io".to_owned(), vec![mirror]);
+        let world = World::connect(&env, None).await.unwrap();
+        Scene { world, upstream, _folder: folder }
+    }
+
+    async fn end(self) {
+        self.world.release(true).await.unwrap();
+    }
+}
+
+fn cache_in(server: &Server) -> Cache {
+    let signing = SigningKey::generate().unwrap();
+    let trusted = vec![signing.public().clone()];
+    Cache { registry: server.registry(), keys: Keys { signing, trusted } }
+}
+
+fn image() -> ImageName {
+    ImageName::parse(&format!("{NAME}:1.0")).unwrap()
+}
+
+fn locked(manifest: &Manifest) -> Locked {
+    let (digest, media_type) = (manifest.digest.clone(), manifest.media_type.clone());
+    Locked {
+        profiles: BTreeSet::new(),
+        source: lock_file::Source::Upstream,
+        anchor: Anchor::Digest { digest, media_type },
+        platforms: BTreeMap::new(),
+        evidence: Verdict::refused(&[]),
+        at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// Everything that is served is whole and signed.
+async fn is_good(cache: &Cache, images: usize) {
+    let (events, _unread) = Events::channel();
+    let verified = verify::verify(cache, &Forbidden::default(), &events).await.unwrap();
+    assert_eq!((verified.images.len(), verified.faulty()), (images, 0), "{verified:?}");
+}
+
+async fn fills() {
+    let scene = Scene::new().await;
+    let theirs = scene.upstream.registry().repository("library/app");
+    let (index, children) = put_index(&theirs, "1.0").await.unwrap();
+    let here = Server::start().await;
+    let (cache, image) = (cache_in(&here), image());
+    let one = || fill::fill(&scene.world, &cache, &image, None);
+    let (first, second, third) = tokio::join!(one(), one(), one());
+    for filled in [first, second, third] {
+        assert_eq!(filled.unwrap().digest, index.digest);
+    }
+    is_good(&cache, 1).await;
+
+    // What is locked stays, wherever the tag leads upstream, or somebody moved it here.
+    theirs.put_manifest(&children[0], Some("1.0")).await.unwrap();
+    let ours = cache.repository(&image).unwrap();
+    ours.put_manifest(&children[0], Some("1.0")).await.unwrap();
+    let held = locked(&index);
+    let filled = fill::locked(&scene.world, &cache, &image, &held).await.unwrap();
+    assert_eq!((filled.digest, filled.source), (index.digest.clone(), Source::Cache));
+    assert_eq!(ours.manifest("1.0").await.unwrap().unwrap().digest, index.digest);
+
+    // Gone upstream: who has it keeps it, and who has not is told.
+    assert!(theirs.remove_manifest(&index.digest).await.unwrap());
+    fill::locked(&scene.world, &cache, &image, &held).await.unwrap();
+    let elsewhere = Server::start().await;
+    let empty = cache_in(&elsewhere);
+    let error = fill::locked(&scene.world, &empty, &image, &held).await.unwrap_err();
+    assert_eq!(error.code, "locked-gone", "{error:?}");
+    assert!(error.what.contains(&index.digest), "{error:?}");
+    assert!(error.causes.concat().contains("does not have"), "{error:?}");
+    assert!(error.hints.concat().contains("pipe images lock"), "{error:?}");
+    is_good(&empty, 0).await;
+    scene.end().await;
+}
+
+async fn full() {
+    let scene = Scene::new().await;
+    let theirs = scene.upstream.registry().repository("library/app");
+    // 4 MB in one layer.
+    let big = put_image(&theirs, &"seed".repeat(1000)).await.unwrap();
+    theirs.put_manifest(&big, Some("1.0")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(folder.path(), 32 << 20);
+    let here = Server::start_with_store(&disk.path("store")).await;
+    let (cache, image) = (cache_in(&here), image());
+    let ballast = disk.path("ballast");
+    SmallDisk::fill(&ballast, 1 << 20);
+
+    let error = fill::fill(&scene.world, &cache, &image, None).await.unwrap_err();
+    assert_eq!(error.code, "registry-full", "{error:?}");
+    assert!(error.hints.concat().contains("podman system df"), "{error:?}");
+    is_good(&cache, 0).await;
+
+    std::fs::remove_file(&ballast).unwrap();
+    fill::fill(&scene.world, &cache, &image, None).await.unwrap();
+    is_good(&cache, 1).await;
+    drop((here, disk));
+    scene.end().await;
+}
