@@ -61,6 +61,16 @@ pub fn podman<const N: usize>(arguments: [&str; N]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Removes images that tests made: of a run that was killed, one would lose its name to the next build
+/// and then count as left behind.
+pub fn remove_test_images() {
+    let filter = "reference=localhost/pipe-e2e-*";
+    let names = podman(["images", "--filter", filter, "--format", "{{.Repository}}:{{.Tag}}"]);
+    for name in names.lines() {
+        podman(["rmi", "--force", name]);
+    }
+}
+
 /// Everything on the host that a test could leave behind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Residue {

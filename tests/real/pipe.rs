@@ -48,7 +48,7 @@ impl Home {
         Home { folder, _in_use: in_use, before: Residue::now(), clusters }
     }
 
-    /// Removes the clusters and homes of runs that were killed. Their containers would make every
+    /// Removes the clusters, homes and images of runs that were killed. Their containers would make every
     /// later test fail, by no fault of its own: an engine that serves a cluster is never stopped.
     pub fn sweep() {
         let folders = std::fs::read_dir(std::env::temp_dir()).expect("the folder of temporaries");
@@ -72,6 +72,7 @@ impl Home {
             }
             std::fs::remove_dir_all(left.path()).expect("the home of a killed run can be removed");
         }
+        host::remove_test_images();
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -169,21 +170,28 @@ impl Home {
         self.command(line).stdout(Stdio::null()).stderr(log).spawn().expect("pipe starts")
     }
 
+    /// How often a step of a cluster began, by its journal.
+    pub fn begun(&self, cluster: &str, step: &str) -> usize {
+        let journal = self.path(&format!("state/pipe/clusters/{cluster}/journal.jsonl"));
+        let text = std::fs::read_to_string(journal).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["entry"] == "intent" && line["step"] == step).count()
+    }
+
     /// Waits until the journal of a cluster says that a step began.
     pub fn await_step(&self, cluster: &str, step: &str, child: &mut Child) {
-        let journal = self.path(&format!("state/pipe/clusters/{cluster}/journal.jsonl"));
+        self.await_step_after(cluster, step, 0, child);
+    }
+
+    /// The same, of a step that began `before` times in earlier runs.
+    pub fn await_step_after(&self, cluster: &str, step: &str, before: usize, child: &mut Child) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(240);
-        loop {
-            let text = std::fs::read_to_string(&journal).unwrap_or_default();
-            let begun = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if begun.into_iter().any(|line| line["entry"] == "intent" && line["step"] == step) {
-                return;
-            }
+        while self.begun(cluster, step) <= before {
             if let Some(status) = child.try_wait().expect("the child can be asked") {
                 let log = std::fs::read_to_string(self.path("spawned.log")).unwrap_or_default();
                 panic!("pipe ended with {status} before {step}: {log}");
             }
-            assert!(std::time::Instant::now() < deadline, "{step} never began: {text}");
+            assert!(std::time::Instant::now() < deadline, "{step} never began");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }

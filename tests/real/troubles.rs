@@ -27,7 +27,7 @@ pub const CASES: [Case; 3] = [
 const NODE: &str = "one-control-plane";
 
 /// One program in several moods, and one for another CPU.
-const IMAGE: &str = "localhost/pipe-trouble:1";
+const IMAGE: &str = "localhost/pipe-e2e-trouble:1";
 
 /// What pods run.
 const PROGRAM: &str = r#"
@@ -189,7 +189,7 @@ fn no_room_in_a_node(home: &Home) {
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("ballast"), super::registry::ballast(24 << 20)).expect("a file");
     std::fs::write(folder.join("Containerfile"), "FROM scratch\nCOPY ballast /\n").expect("a file");
-    let name = "localhost/pipe-ballast:1";
+    let name = "localhost/pipe-e2e-ballast:1";
     podman(["build", "-q", "--layers=false", "-t", name, &folder.to_string_lossy()]);
     let ingest = "/var/lib/containerd/io.containerd.content.v1.content/ingest";
     podman(["exec", NODE, "mount", "-t", "tmpfs", "-o", "size=8m", "none", ingest]);
@@ -197,7 +197,7 @@ fn no_room_in_a_node(home: &Home) {
     assert!(result["error"].to_string().contains("no space left on device"), "{result:#}");
     hold_but_words("image-no-space", &result);
     podman(["exec", NODE, "umount", ingest]);
-    let has = || home.ok("images list -c one --all").contains("pipe-ballast");
+    let has = || home.ok("images list -c one --all").contains("pipe-e2e-ballast");
     assert!(!has(), "half an image is none");
     home.ok(&format!("images load -c one {name}"));
     assert!(has());

@@ -115,7 +115,7 @@ fn word(name: &str) -> &'static str {
         "pod-crash-loop" => "unknown key colour",
         "pod-exec-format" => "exec format error",
         "pod-out-of-memory" => "OOMKilled",
-        "pod-no-image" => "pipe-trouble:1",
+        "pod-no-image" => "pipe-e2e-trouble:1",
         "pod-selector" => "didn't match",
         "pod-no-room" => "Insufficient memory",
         "pod-storage-class" => "fast",
