@@ -83,10 +83,10 @@ fn everything_is_from_the_cache(_home: &Home) {
 
 /// An image of the user's own goes through the cache, signed, and runs.
 fn own_images_are_signed(home: &Home) {
-    build(home, "own:1");
-    home.ok("images load own:1 -c one");
-    run(home, "own", "localhost/own:1", "Succeeded", "");
-    podman(["rmi", "localhost/own:1"]);
+    build(home, "pipe-e2e-own:1");
+    home.ok("images load pipe-e2e-own:1 -c one");
+    run(home, "own", "localhost/pipe-e2e-own:1", "Succeeded", "");
+    podman(["rmi", "localhost/pipe-e2e-own:1"]);
 }
 
 /// By a node, with the reason in the pod's event.
@@ -94,7 +94,7 @@ fn others_are_refused(home: &Home) {
     // Written into the cache past us, as whoever reaches it may.
     block_on(async {
         let registry = registry(home);
-        let own = registry.repository("localhost/own");
+        let own = registry.repository("localhost/pipe-e2e-own");
         let signed = own.manifest("1").await.unwrap().unwrap();
         let mut other: Value = serde_json::from_slice(&signed.bytes).unwrap();
         other["annotations"] = json!({"by": "somebody else"});
@@ -105,7 +105,13 @@ fn others_are_refused(home: &Home) {
         let freight = Freight { digest: &signed.digest, tag: Some("1.20"), arches: &[] };
         copy(&own, &vault, freight).await.unwrap();
     });
-    run(home, "foreign", "localhost/own:2", "Pending", "it is not signed in the image cache");
+    run(
+        home,
+        "foreign",
+        "localhost/pipe-e2e-own:2",
+        "Pending",
+        "it is not signed in the image cache",
+    );
     run(home, "forbidden", "docker.io/hashicorp/vault:1.20", "Pending", "OpenBao");
     run(home, "unknown", "docker.io/library/unknown:1", "Pending", "not found");
     let error = home.fails("images add docker.io/hashicorp/vault:1.20 -c one", 7);
@@ -124,26 +130,29 @@ fn everything_is_read_again(home: &Home) {
         faults.iter().filter(|fault| fault.starts_with(name)).cloned().collect::<Vec<_>>().join(" ")
     };
     let before = faults();
-    assert!(about(&before, "localhost/own:2: ").contains("signature"), "{before:#?}");
-    assert!(about(&before, "docker.io/hashicorp/vault:1.20: ").contains("OpenBao"), "{before:#?}");
-    for good in ["localhost/own:1: ", "docker.io/library/nats:2.15.2: "] {
+    assert!(about(&before, "localhost/pipe-e2e-own:2: ").contains("signature"), "{before:#?}");
+    assert!(
+        about(&before, "docker.io/hashicorp/vault:1.20: ").contains("HashiCorp Vault"),
+        "{before:#?}"
+    );
+    for good in ["localhost/pipe-e2e-own:1: ", "docker.io/library/nats:2.15.2: "] {
         assert_eq!(about(&before, good), "", "{before:#?}");
     }
     // One byte of one layer, on the disk below the registry.
     let volume = podman(["volume", "inspect", "pipe-registry", "--format", "{{.Mountpoint}}"]);
     let layer = block_on(async {
-        let own = registry(home).repository("localhost/own");
+        let own = registry(home).repository("localhost/pipe-e2e-own");
         let manifest = own.manifest("1").await.unwrap().unwrap();
         let Ok(Shape::Image(image)) = manifest.shape() else { panic!("{manifest:?}") };
         image.layers()[0].digest().digest().to_owned()
     });
-    let blob = format!("docker/registry/v2/blobs/sha256/{}/{layer}/data", &layer[..2]);
+    let blob = format!("distribution/docker/registry/v2/blobs/sha256/{}/{layer}/data", &layer[..2]);
     let blob = Path::new(volume.trim()).join(blob);
     let mut content = std::fs::read(&blob).expect("the layer");
     *content.last_mut().expect("a byte") ^= 1;
     std::fs::write(&blob, content).expect("a change");
     let after = faults();
-    let said = about(&after, "localhost/own:1: ");
+    let said = about(&after, "localhost/pipe-e2e-own:1: ");
     assert!(said.contains(&layer), "{after:#?}");
 }
 
@@ -156,8 +165,10 @@ fn a_lost_cache_is_filled_anew(home: &Home) {
     let error = home.fails("images add docker.io/library/nats:2.15.2 -c one", 1);
     assert!(error.contains("cache-stopped") && error.contains("pipe up one"), "{error}");
     // Killed in the middle of filling: what is served is whole, and the next one goes on.
+    let fills = "cache/nats-2.15.2";
+    let before = home.begun("one", fills);
     let mut child = home.spawn("up one");
-    home.await_step("one", "cache/nats-2.15.2", &mut child);
+    home.await_step_after("one", fills, before, &mut child);
     child.kill().expect("it can be killed");
     child.wait().expect("it ended");
     home.ok("images verify");
