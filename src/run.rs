@@ -51,7 +51,7 @@ pub mod prepare;
 pub mod prove;
 mod pull_fault;
 mod ranges;
-mod registry;
+pub mod registry;
 mod removal;
 pub mod reserve;
 mod room;

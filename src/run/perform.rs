@@ -20,7 +20,9 @@ impl Perform for Context {
         let id = step.id.as_str();
         match &step.action {
             Action::PullImage { image } => images::pull(self, id, image).await,
-            Action::StartRegistry { address } => registry::ensure(self, id, *address).await,
+            Action::StartRegistry { address } => {
+                registry::ensure(registry::With::of(self), id, *address).await
+            }
             Action::StopRegistry => registry::stop(self).await,
             Action::RemoveRegistry => registry::remove(self).await,
             Action::CacheImage { image } => images::cache(self, id, image).await,

@@ -8,7 +8,8 @@ use super::wait::Seen;
 use super::{api_fault, service_addresses};
 use crate::provider::kind::{self, ADMIN_CONF, CNI_MANIFEST, KUBEADM_CONF, STORAGE_MANIFEST};
 use crate::state::kubeconfig;
-use crate::world::engine::{Exec, NetworkSpec, Stdin};
+use crate::state::lock::SharedLock;
+use crate::world::engine::{Engine, Exec, NetworkSpec, Stdin};
 use crate::world::kube::Kube;
 use crate::{Error, Kind, Result};
 
@@ -31,10 +32,18 @@ pub(super) async fn create_network(
     subnet: &str,
     subnet6: Option<&str>,
 ) -> Result<()> {
-    let _shared = context.shared_lock("create the network").await?;
-    let engine = &context.world.engine;
+    let lock = context.shared_lock("create the network").await?;
+    ensure_network(&context.world.engine, (name, subnet, subnet6), &lock).await.map(drop)
+}
+
+/// The same, by name and subnets, for who has the lock already; whether it was made.
+pub(super) async fn ensure_network(
+    engine: &Engine,
+    (name, subnet, subnet6): (&str, &str, Option<&str>),
+    _lock: &SharedLock,
+) -> Result<bool> {
     if engine.network(name).await?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let spec = NetworkSpec {
         name: name.to_owned(),
@@ -43,7 +52,7 @@ pub(super) async fn create_network(
         labels: crate::provider::labels::ours(None),
     };
     engine.create_network(&spec).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Waits for `/readyz`, for as long as it may come.

@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::cache::{self, Cache};
-use super::context::Context;
-use super::wait::Seen;
+use super::context::{Context, shared_lock};
+use super::wait::{Seen, Wait};
 use super::{observe, removal};
 use crate::plan::observed::RegistryFacts;
-use crate::provider::labels;
 use crate::provider::registry::{self, NAME, Software, Wanted, address, port};
+use crate::provider::{kind, labels};
+use crate::report::{Events, Mask};
 use crate::spec::{ClusterName, ImageName};
 use crate::state::keys::Keys;
+use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
 use crate::state::registry_password;
 use crate::world::World;
@@ -28,6 +32,44 @@ const ATTEMPTS: usize = 3;
 
 /// Costs a tenth of a second: the password has 190 bits, so more would guard nothing.
 const BCRYPT_COST: u32 = 10;
+
+/// What the registry is looked after with; it belongs to no cluster.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    /// Every effect.
+    pub world: &'a World,
+    /// State and cache.
+    pub paths: &'a Paths,
+    /// Where progress goes.
+    pub events: &'a Events,
+    /// What must not be printed.
+    pub mask: &'a Mask,
+    /// Ends waits.
+    pub stop: &'a CancellationToken,
+    /// The engine's network that it is on.
+    pub network: &'a str,
+}
+
+impl<'a> With<'a> {
+    /// As a step of a cluster's run has it.
+    pub(super) fn of(context: &'a Context) -> With<'a> {
+        let network = context.reservation.as_ref().map(|reservation| reservation.network.as_str());
+        With {
+            world: &context.world,
+            paths: &context.paths,
+            events: &context.events,
+            mask: &context.mask,
+            stop: &context.stop,
+            network: network.unwrap_or(kind::NETWORK),
+        }
+    }
+
+    /// The lock on what clusters share.
+    pub(super) async fn lock(&self, operation: &str) -> Result<SharedLock> {
+        // Never cut short: an undo takes it after the run was stopped, and its wait is bounded.
+        shared_lock(self.paths, operation, &CancellationToken::new(), self.events).await
+    }
+}
 
 /// What is seen of the registry, and of `images` in it.
 ///
@@ -66,12 +108,12 @@ pub(super) async fn facts(
 }
 
 /// Makes sure that it runs, on `address`, and answers.
-pub(super) async fn ensure(context: &Context, id: &str, address: Ipv4Addr) -> Result<()> {
-    let lock = context.shared_lock("start the image cache").await?;
-    Keys::ensure(&context.paths, &lock)?;
-    let password = registry_password::ensure(&context.paths, &lock)?;
-    context.mask.add(&password);
-    let engine = &context.world.engine;
+pub(super) async fn ensure(with: With<'_>, id: &str, address: Ipv4Addr) -> Result<()> {
+    let lock = with.lock("start the image cache").await?;
+    Keys::ensure(with.paths, &lock)?;
+    let password = registry_password::ensure(with.paths, &lock)?;
+    with.mask.add(&password);
+    let engine = &with.world.engine;
     let port = match engine.inspect(NAME).await?.filter(|found| is_as_wanted(found, address)) {
         Some(found) => {
             if found.state != State::Running {
@@ -79,15 +121,16 @@ pub(super) async fn ensure(context: &Context, id: &str, address: Ipv4Addr) -> Re
             }
             port_of(&found)?
         }
-        None => make(context, address, &password).await?,
+        None => make(with, address, &password).await?,
     };
-    let registry = cache::at(&context.paths, port)?;
-    let what = "the image cache did not start";
-    let wait = context.wait(id, "cache-not-ready", what, ANSWERS);
+    let registry = cache::at(with.paths, port)?;
+    let what = "the image cache did not start".to_owned();
+    let (events, stop) = (with.events, with.stop);
+    let wait = Wait { code: "cache-not-ready", what, within: ANSWERS, step: id, events, stop };
     let answers = wait.until(|| async {
         match engine.inspect(NAME).await {
             Ok(Some(container)) if container.state == State::Running => {}
-            Ok(Some(container)) => return Seen::Never(ended(context, &container).await),
+            Ok(Some(container)) => return Seen::Never(ended(with, &container).await),
             Ok(None) => {
                 let what = "the image cache's container disappeared while it started";
                 return Seen::Never(Error::failed("cache-gone", what));
@@ -116,8 +159,8 @@ fn port_of(container: &Container) -> Result<u16> {
 }
 
 /// Makes the container, with its volume, and starts it; gives its port on loopback.
-async fn make(context: &Context, address: Ipv4Addr, password: &str) -> Result<u16> {
-    let world = &context.world;
+async fn make(with: With<'_>, address: Ipv4Addr, password: &str) -> Result<u16> {
+    let world = with.world;
     let engine = &world.engine;
     if let Some(found) = engine.inspect(NAME).await? {
         if !found.labels.contains_key(labels::REGISTRY) {
@@ -141,8 +184,7 @@ async fn make(context: &Context, address: Ipv4Addr, password: &str) -> Result<u1
     }
     let password_hash = bcrypt::hash(password, BCRYPT_COST)
         .map_err(|error| Error::bug("a password cannot be hashed").because(error))?;
-    let network = context.reservation()?.network.clone();
-    let env = proxies(context);
+    let env = proxies(world);
     let mut taken = Vec::new();
     for attempt in 1.. {
         let host_port = host::free_port(&taken)?;
@@ -150,7 +192,7 @@ async fn make(context: &Context, address: Ipv4Addr, password: &str) -> Result<u1
         let wanted = Wanted {
             software,
             image: facts.reference.clone(),
-            network: network.clone(),
+            network: with.network.to_owned(),
             address,
             address6: None,
             host_port,
@@ -178,13 +220,13 @@ async fn make(context: &Context, address: Ipv4Addr, password: &str) -> Result<u1
 }
 
 /// What Zot needs to reach other registries from where it is.
-fn proxies(context: &Context) -> BTreeMap<String, String> {
-    let proxies = super::surroundings::for_containers(&context.world.env);
+fn proxies(world: &World) -> BTreeMap<String, String> {
+    let proxies = super::surroundings::for_containers(&world.env);
     proxies.map(|it| it.variables(&it.except).into_iter().collect()).unwrap_or_default()
 }
 
-async fn ended(context: &Context, container: &Container) -> Error {
-    let said = context.world.engine.last_words(NAME).await;
+async fn ended(with: With<'_>, container: &Container) -> Error {
+    let said = with.world.engine.last_words(NAME).await;
     Error::failed("cache-exited", "the image cache ended as soon as it started")
         .because(format!("exit code {}", container.exit_code))
         .because(said)
@@ -204,7 +246,7 @@ pub(super) async fn remove(context: &Context) -> Result<()> {
     let lock = context.shared_lock("remove the image cache").await?;
     let others = crate::state::reservation::others(&context.paths, &context.cluster, &lock);
     if others.is_ok_and(|others| others.values().all(|other| other.registry.is_none())) {
-        removal::container(context, NAME).await?;
+        removal::container(&context.world.engine, NAME).await?;
     }
     Ok(())
 }

@@ -28,8 +28,7 @@ pub(super) async fn node(context: &Context, host: &str) -> Result<()> {
 }
 
 /// A container alone; its volumes stay.
-pub(super) async fn container(context: &Context, name: &str) -> Result<()> {
-    let engine = &context.world.engine;
+pub(super) async fn container(engine: &Engine, name: &str) -> Result<()> {
     settled(|| gone(engine, name)).await
 }
 

@@ -17,6 +17,8 @@ use crate::world::host;
 use crate::world::network::{self, Subnet};
 use crate::{Error, Result};
 
+mod shared;
+
 /// A reservation and what the user should know about it.
 pub struct Reserved {
     /// The addresses and ports.
@@ -40,7 +42,8 @@ pub async fn propose(
     let old = reservation::load(paths, &spec.cluster.name)?;
     let others = reservation::others(paths, &spec.cluster.name, lock)?;
     let others: Vec<Reservation> = others.into_values().collect();
-    let (subnet, subnet6) = subnets(world, spec, old.as_ref(), &others).await?;
+    let own = ranges::own(&spec.cluster).into_iter().map(|range| range.subnet);
+    let (subnet, subnet6) = shared::subnets(world, own, old.iter().chain(&others)).await?;
     let mut notes = Vec::new();
     match ranges::check(&spec.cluster, subnet, &world.host.routes) {
         Err(error) if !old.as_ref().is_some_and(|old| made_with(old, &spec.cluster)) => {
@@ -50,7 +53,12 @@ pub async fn propose(
         Err(error) => notes.push(error.to_string()),
         Ok(()) => {}
     }
-    let registry = registry(world, spec, old.as_ref(), &others).await?;
+    let known = shared::registry(world, others.iter().chain(&old)).await?;
+    let registry = match known {
+        Some(address) => RegistryAddress::Known(address),
+        None if spec.profile.policy.is_cached() => RegistryAddress::New,
+        None => RegistryAddress::Unwanted,
+    };
     let addresses =
         addresses(world, spec, old.as_ref(), &others, registry, (subnet, subnet6.as_deref()));
     let (nodes, balancer, registry) = addresses.await?;
@@ -85,36 +93,6 @@ fn is_part(part: &str, whole: &str) -> bool {
     parse(part).zip(parse(whole)).is_some_and(|(part, whole)| part.overlaps(whole))
 }
 
-/// The shared network's subnets: those it has, those somebody has reserved for it, or new ones.
-async fn subnets(
-    world: &World,
-    spec: &Spec,
-    old: Option<&Reservation>,
-    others: &[Reservation],
-) -> Result<(Subnet, Option<String>)> {
-    if let Some(existing) = world.engine.network(kind::NETWORK).await? {
-        let subnet = existing.subnets.iter().find_map(|text| text.parse::<Subnet>().ok());
-        let subnet = subnet.ok_or_else(|| {
-            Error::host("network-without-ipv4", "network kind has no IPv4 subnet")
-                .hint("remove it when no cluster uses it: podman network rm kind")
-        })?;
-        let subnet6 = existing.subnets.iter().find(|text| text.contains(':')).cloned();
-        return Ok((subnet, subnet6));
-    }
-    if let Some(reserved) = old.into_iter().chain(others).next() {
-        let subnet = reserved.subnet.parse::<Subnet>().map_err(Error::bug)?;
-        return Ok((subnet, reserved.subnet6.clone()));
-    }
-    let mut used: Vec<Subnet> = world.host.routes.iter().map(|route| route.subnet).collect();
-    used.extend(ranges::own(&spec.cluster).iter().map(|range| range.subnet));
-    for network in world.engine.networks(&[]).await? {
-        used.extend(network.subnets.iter().filter_map(|text| text.parse::<Subnet>().ok()));
-    }
-    let subnet = network::choose_subnet(&used)?;
-    let subnet6 = host::has_ipv6().then(|| network::kind_ipv6_subnet(kind::NETWORK, 0));
-    Ok((subnet, subnet6))
-}
-
 /// Where the cache's registry is to be.
 enum RegistryAddress {
     /// The cluster does without.
@@ -123,23 +101,6 @@ enum RegistryAddress {
     Known(Ipv4Addr),
     /// Anywhere.
     New,
-}
-
-/// The address of the cache's registry is the same for all clusters: nodes are told of it.
-async fn registry(
-    world: &World,
-    spec: &Spec,
-    old: Option<&Reservation>,
-    others: &[Reservation],
-) -> Result<RegistryAddress> {
-    let there = world.engine.inspect(provider::registry::NAME).await?;
-    let there = there.and_then(|it| provider::registry::address(&it));
-    let reserved = others.iter().chain(old).find_map(|reservation| reservation.registry);
-    Ok(match reserved.or(there) {
-        Some(address) => RegistryAddress::Known(address),
-        None if spec.profile.policy.is_cached() => RegistryAddress::New,
-        None => RegistryAddress::Unwanted,
-    })
 }
 
 /// One address and one part of the pod subnet for each node, and an address for the load balancer and
@@ -152,17 +113,7 @@ async fn addresses(
     registry: RegistryAddress,
     (subnet, subnet6): (Subnet, Option<&str>),
 ) -> Result<(BTreeMap<String, NodeAddress>, Option<BalancerAddress>, Option<Ipv4Addr>)> {
-    let mut used: BTreeSet<Ipv4Addr> = others.iter().flat_map(Reservation::addresses).collect();
-    let mut containers = BTreeSet::new();
-    for container in world.engine.containers(&[]).await? {
-        containers.insert(container.name.clone());
-        if !container.networks.iter().any(|network| network == kind::NETWORK) {
-            continue;
-        }
-        let found = world.engine.inspect(&container.name).await?;
-        let addresses = found.and_then(|found| found.networks.get(kind::NETWORK).cloned());
-        used.extend(addresses.and_then(|addresses| addresses.ipv4));
-    }
+    let shared::Taken { addresses: mut used, containers } = shared::taken(world, others).await?;
     let kept: BTreeMap<String, NodeAddress> = old.map(|old| old.nodes.clone()).unwrap_or_default();
     for address in old.iter().flat_map(|old| old.addresses()) {
         used.remove(&address);
