@@ -55,6 +55,7 @@ pub mod registry;
 mod removal;
 pub mod reserve;
 mod room;
+pub mod serve;
 mod service_addresses;
 pub mod settings;
 pub mod smoke;

@@ -8,8 +8,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cli, Global};
+use crate::provider::kind;
 use crate::report::{Events, Flags, Level, Mask, Mode, Report, Style};
 use crate::run::context::KubeconfigChoice;
+use crate::run::registry;
 use crate::run::surroundings;
 use crate::run::teardown::release_engine;
 use crate::run::up::Environment;
@@ -181,6 +183,18 @@ impl App {
         let result = look(&world).await;
         release_engine(&world).await?;
         result
+    }
+
+    /// What the image cache's registry is looked after with.
+    pub fn registry<'a>(&'a self, world: &'a World, events: &'a Events) -> registry::With<'a> {
+        registry::With {
+            world,
+            paths: &self.paths,
+            events,
+            mask: self.report.mask(),
+            stop: &self.cancel,
+            network: kind::NETWORK,
+        }
     }
 
     /// What `run` is handed; for a command that only looks, as it is.

@@ -11,9 +11,11 @@ use crate::run::images::inventory::{From, Row, inventory};
 use crate::run::images::manage::{self, Outcome, Request};
 
 mod lock;
+mod serve;
+mod stop;
 mod verify;
 
-/// Run your own images: load, add, list them; lock those that profiles name
+/// Run your own images: load, add, list, lock them; serve the local cache
 ///
 /// What is loaded or added stays with the cluster: a node that joins later gets it from `pipe up`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,8 @@ enum Command {
     List(ListArgs),
     Lock(lock::Args),
     Verify(verify::Args),
+    Serve(serve::Args),
+    Stop(stop::Args),
 }
 
 /// Copy images of the engine's own store (podman build) into the nodes
@@ -87,6 +91,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         Command::List(args) => list(app, args).await,
         Command::Verify(args) => verify::run(app, args).await,
         Command::Lock(args) => lock::run(app, args).await,
+        Command::Serve(args) => serve::run(app, args).await,
+        Command::Stop(args) => stop::run(app, args).await,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::app::App;
 use crate::provider::registry;
-use crate::run::list;
+use crate::run::{list, serve};
 use crate::world::World;
 use crate::{Error, Result};
 
@@ -52,15 +52,19 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         app.say("nothing was removed")?;
         return app.report.result("purge", Ok(&Purged::default()));
     }
-    let removal = app.looking(async |world| {
-        for image in &images {
-            world.engine.remove_image(image).await?;
-        }
-        if volume.is_some() {
-            world.engine.remove(registry::NAME).await?;
-            world.engine.remove_volume(registry::NAME).await?;
-        }
-        Ok(())
+    let removal = app.narrated(async |events| {
+        app.looking(async |world| {
+            // Its image is among those that go.
+            serve::stop(app.registry(world, events), true).await?;
+            for image in &images {
+                world.engine.remove_image(image).await?;
+            }
+            if volume.is_some() {
+                world.engine.remove_volume(registry::NAME).await?;
+            }
+            Ok(())
+        })
+        .await
     });
     removal.await?;
     app.paths.purge(&kept)?;

@@ -71,6 +71,17 @@ impl<'a> With<'a> {
     }
 }
 
+/// What was done for the registry, and how it is reached then.
+#[derive(Clone, Debug)]
+pub(super) struct Ensured {
+    /// Its port on loopback.
+    pub port: u16,
+    /// Which it is.
+    pub software: Option<Software>,
+    /// `volume` and `container` where they were made, `start` where it did not run.
+    pub done: Vec<&'static str>,
+}
+
 /// What is seen of the registry, and of `images` in it.
 ///
 /// # Errors
@@ -110,20 +121,32 @@ pub(super) async fn facts(
 /// Makes sure that it runs, on `address`, and answers.
 pub(super) async fn ensure(with: With<'_>, id: &str, address: Ipv4Addr) -> Result<()> {
     let lock = with.lock("start the image cache").await?;
-    Keys::ensure(with.paths, &lock)?;
-    let password = registry_password::ensure(with.paths, &lock)?;
+    ensured(with, &lock, id, address).await.map(drop)
+}
+
+/// The same, for who has the lock already.
+pub(super) async fn ensured(
+    with: With<'_>,
+    lock: &SharedLock,
+    id: &str,
+    address: Ipv4Addr,
+) -> Result<Ensured> {
+    Keys::ensure(with.paths, lock)?;
+    let password = registry_password::ensure(with.paths, lock)?;
     with.mask.add(&password);
     let engine = &with.world.engine;
-    let port = match engine.inspect(NAME).await?.filter(|found| is_as_wanted(found, address)) {
+    let ensured = match engine.inspect(NAME).await?.filter(|found| is_as_wanted(found, address)) {
         Some(found) => {
+            let mut done = Vec::new();
             if found.state != State::Running {
                 engine.start(NAME).await?;
+                done.push("start");
             }
-            port_of(&found)?
+            Ensured { port: port_of(&found)?, software: software_of(&found), done }
         }
         None => make(with, address, &password).await?,
     };
-    let registry = cache::at(with.paths, port)?;
+    let registry = cache::at(with.paths, ensured.port)?;
     let what = "the image cache did not start".to_owned();
     let (events, stop) = (with.events, with.stop);
     let wait = Wait { code: "cache-not-ready", what, within: ANSWERS, step: id, events, stop };
@@ -142,7 +165,13 @@ pub(super) async fn ensure(with: With<'_>, id: &str, address: Ipv4Addr) -> Resul
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });
-    answers.await
+    answers.await?;
+    Ok(ensured)
+}
+
+/// Which registry a container of ours has.
+fn software_of(container: &Container) -> Option<Software> {
+    container.labels.get(labels::REGISTRY).and_then(|label| Software::parse(label))
 }
 
 fn is_as_wanted(container: &Container, address: Ipv4Addr) -> bool {
@@ -151,17 +180,18 @@ fn is_as_wanted(container: &Container, address: Ipv4Addr) -> bool {
         && matches!(container.state, State::Running | State::Exited)
 }
 
-fn port_of(container: &Container) -> Result<u16> {
+pub(super) fn port_of(container: &Container) -> Result<u16> {
     port(container).ok_or_else(|| {
         Error::failed("cache-foreign", format!("the container {NAME} was not made by pipe"))
             .hint(format!("rename it: podman rename {NAME} OTHER"))
     })
 }
 
-/// Makes the container, with its volume, and starts it; gives its port on loopback.
-async fn make(with: With<'_>, address: Ipv4Addr, password: &str) -> Result<u16> {
+/// Makes the container, with its volume, and starts it.
+async fn make(with: With<'_>, address: Ipv4Addr, password: &str) -> Result<Ensured> {
     let world = with.world;
     let engine = &world.engine;
+    let mut done = Vec::new();
     if let Some(found) = engine.inspect(NAME).await? {
         if !found.labels.contains_key(labels::REGISTRY) {
             port_of(&found)?;
@@ -179,9 +209,10 @@ async fn make(with: With<'_>, address: Ipv4Addr, password: &str) -> Result<u16> 
     if engine.volume(NAME).await?.is_none() {
         match engine.create_volume(Some(NAME), &labels::ours(None)).await {
             Err(error) if error.fault != Fault::Conflict => return Err(error.into()),
-            _ => {}
+            _ => done.push("volume"),
         }
     }
+    done.extend(["container", "start"]);
     let password_hash = bcrypt::hash(password, BCRYPT_COST)
         .map_err(|error| Error::bug("a password cannot be hashed").because(error))?;
     let env = proxies(world);
@@ -212,7 +243,7 @@ async fn make(with: With<'_>, address: Ipv4Addr, password: &str) -> Result<u16> 
             Err(_) if attempt < ATTEMPTS => engine.remove(NAME).await?,
             started => {
                 started?;
-                return Ok(host_port);
+                return Ok(Ensured { port: host_port, software: Some(software), done });
             }
         }
     }

@@ -105,6 +105,18 @@ pub(super) async fn network(context: &Context, name: &str) -> Result<()> {
     .await
 }
 
+/// A network of ours that nobody is on; whether it was removed.
+pub(super) async fn network_alone(engine: &Engine, name: &str) -> Result<bool> {
+    let Some(network) = engine.network(name).await? else { return Ok(false) };
+    let containers = engine.containers(&[]).await?;
+    let is_used = containers.iter().any(|line| line.networks.iter().any(|on| on == name));
+    if is_used || network.labels.get(labels::MANAGED_BY).is_none_or(|by| by != "pipe") {
+        return Ok(false);
+    }
+    settled(|| engine.remove_network(name)).await?;
+    Ok(true)
+}
+
 /// Our own kubeconfig, by which a later run would take the cluster for one that was lost, and the
 /// entries in every other that they were merged into.
 pub(super) async fn kubeconfig(context: &Context) -> Result<()> {

@@ -19,6 +19,8 @@ use crate::{Error, Result};
 
 mod shared;
 
+pub(super) use shared::for_cache;
+
 /// A reservation and what the user should know about it.
 pub struct Reserved {
     /// The addresses and ports.

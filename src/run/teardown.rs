@@ -18,7 +18,7 @@ use crate::state::paths::Paths;
 use crate::state::receipt::{Receipt, StepOutcome, StepReceipt};
 use crate::state::version;
 use crate::world::World;
-use crate::world::engine::State;
+use crate::world::engine::{ContainerLine, State};
 
 /// How long the engine needs at most to make a container that it was asked for.
 const LATE: Duration = Duration::from_secs(5);
@@ -93,10 +93,14 @@ pub async fn sweep(world: &World, paths: &Paths, cluster: &ClusterName) -> Resul
     release_engine(world).await
 }
 
-/// Stops the engine's service if we started it and no node of ours runs. Stopped ones need none:
-/// the next command starts it again.
+/// Stops the engine's service if we started it and nothing of ours runs: no node, and no image cache.
+/// What is stopped needs none: the next command starts it again.
 pub async fn release_engine(world: &World) -> Result<()> {
-    let left = world.engine.containers(&[labels::CLUSTER]).await;
-    let idle = left.is_ok_and(|left| left.iter().all(|node| node.state != State::Running));
+    let left = world.engine.containers(&[]).await;
+    let is_ours = |line: &ContainerLine| {
+        [labels::CLUSTER, labels::REGISTRY].iter().any(|label| line.labels.contains_key(*label))
+    };
+    let runs = |line: &ContainerLine| line.state == State::Running && is_ours(line);
+    let idle = left.is_ok_and(|left| !left.iter().any(runs));
     world.release(idle).await
 }

@@ -42,17 +42,30 @@ pub fn save(
 pub fn others(
     paths: &Paths,
     cluster: &ClusterName,
+    lock: &SharedLock,
+) -> Result<BTreeMap<ClusterName, Reservation>> {
+    held(paths, |name| name != cluster, lock)
+}
+
+/// What every cluster holds, those of a newer `pipe` too.
+pub fn all(paths: &Paths, lock: &SharedLock) -> Result<BTreeMap<ClusterName, Reservation>> {
+    held(paths, |_| true, lock)
+}
+
+fn held(
+    paths: &Paths,
+    is_meant: impl Fn(&ClusterName) -> bool,
     _lock: &SharedLock,
 ) -> Result<BTreeMap<ClusterName, Reservation>> {
-    let mut others = BTreeMap::new();
-    for name in paths.clusters()?.into_iter().filter(|name| name != cluster) {
+    let mut held = BTreeMap::new();
+    for name in paths.clusters()?.into_iter().filter(is_meant) {
         let path = paths.cluster(&name).reservation();
         let found = file::glance_json(&path).map_err(|error| with_remedy(error, &name))?;
         if let Some(reservation) = found {
-            others.insert(name, reservation);
+            held.insert(name, reservation);
         }
     }
-    Ok(others)
+    Ok(held)
 }
 
 #[cfg(test)]
@@ -79,6 +92,7 @@ mod tests {
         held.ports.insert("nats-client".to_owned(), 4222);
         save(&held, &paths, &dev, &lock).unwrap();
         assert_eq!(others(&paths, &ci, &lock).unwrap(), BTreeMap::from([(dev.clone(), held)]));
+        assert_eq!(all(&paths, &lock).unwrap().len(), 1);
         assert!(others(&paths, &dev, &lock).unwrap().is_empty());
         paths.remove_cluster(&dev).unwrap();
         assert!(others(&paths, &ci, &lock).unwrap().is_empty());

@@ -31,6 +31,7 @@ mod lying_s3;
 mod recorded;
 mod scripted;
 mod scripted_kube;
+mod serving;
 mod skip;
 mod spec;
 mod surroundings;

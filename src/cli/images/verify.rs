@@ -41,7 +41,7 @@ pub(super) async fn run(app: &App, _args: Args) -> Result<()> {
 
 fn stopped() -> Error {
     Error::failed("cache-stopped", "the image cache does not run")
-        .hint("start a cluster whose profile has images: {policy: warn} or enforce: pipe up")
+        .hint("start it: pipe images serve")
 }
 
 fn table(verified: &Verified) -> String {

@@ -1,14 +1,29 @@
 //! What clusters share: the network's subnets, and the address of the cache's registry on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::plan::Reservation;
 use crate::provider::{self, kind};
+use crate::spec::cluster_file::{POD_SUBNET, SERVICE_SUBNET};
+use crate::state::lock::SharedLock;
+use crate::state::paths::Paths;
+use crate::state::reservation;
 use crate::world::World;
 use crate::world::host;
 use crate::world::network::{self, Subnet};
 use crate::{Error, Result};
+
+/// Where the cache's registry is to be.
+#[derive(Clone, Debug)]
+pub(in crate::run) struct CachePlace {
+    /// Its address on the network.
+    pub address: Ipv4Addr,
+    /// The network's subnet.
+    pub subnet: String,
+    /// Its IPv6 subnet, where it has one.
+    pub subnet6: Option<String>,
+}
 
 /// What is taken on the network, and every container's name.
 pub(super) struct Taken {
@@ -16,6 +31,34 @@ pub(super) struct Taken {
     pub addresses: BTreeSet<Ipv4Addr>,
     /// Names, on this network or another.
     pub containers: BTreeSet<String>,
+}
+
+/// Where the cache's registry is, or is to be where no cluster has said. Whoever holds the lock makes
+/// it there.
+///
+/// # Errors
+/// No subnet or address is free, a cluster's reservation cannot be read, the engine does not answer.
+pub(in crate::run) async fn for_cache(
+    world: &World,
+    paths: &Paths,
+    lock: &SharedLock,
+) -> Result<CachePlace> {
+    let all: Vec<Reservation> = reservation::all(paths, lock)?.into_values().collect();
+    // What clusters that come after it will ask for, unless their files say otherwise.
+    let usual = [POD_SUBNET, SERVICE_SUBNET].into_iter().filter_map(|text| text.parse().ok());
+    let (subnet, subnet6) = subnets(world, usual, all.iter()).await?;
+    let known = registry(world, all.iter()).await?;
+    let address = match known.filter(|address| subnet.contains(*address)) {
+        Some(address) => address,
+        None => {
+            let used = taken(world, &all).await?.addresses;
+            let name = [provider::registry::NAME.to_owned()];
+            let assigned = network::assign_addresses(subnet, &name, &used, &BTreeMap::new())?;
+            let unassigned = || Error::bug("the image cache was given no address");
+            assigned.into_values().next().ok_or_else(unassigned)?
+        }
+    };
+    Ok(CachePlace { address, subnet: subnet.to_string(), subnet6 })
 }
 
 /// The shared network's subnets: those it has, those somebody has reserved for it, or new ones that
