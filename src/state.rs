@@ -7,13 +7,15 @@
 //! │                         reservation.json  kubeconfig  merged.json
 //! ├── evidence/             the last ten archives of failures
 //! ├── locks/                gone when nobody holds one
-//! └── shared/               keys of the cache, its password, pipe.lock of embedded files
+//! └── shared/               keys of the cache, its password, what it is used for, pipe.lock of
+//!                           embedded files
 //! ```
 //!
 //! Folders are 0700 and files 0600; every file but the journal is replaced atomically. Each has a
 //! version ([`version`]): one that is newer than this `pipe` is refused, and a broken one is an error
 //! with its remedy. Neither is written over.
 
+pub mod cache_use;
 pub mod credentials;
 pub mod evidence;
 pub mod file;

@@ -10,6 +10,7 @@ use crate::report::{Table, format};
 use crate::run::images::inventory::{From, Row, inventory};
 use crate::run::images::manage::{self, Outcome, Request};
 
+mod cached;
 mod lock;
 mod serve;
 mod stop;
@@ -72,7 +73,8 @@ struct Place {
     node: Option<String>,
 }
 
-/// List the images of a cluster's nodes, where they are from, and whether the engine has them still
+/// List the images of a cluster's nodes, where they are from, and whether the engine has them still; or,
+/// with --cache, what the local cache holds
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "ls")]
 struct ListArgs {
@@ -82,6 +84,9 @@ struct ListArgs {
     /// Also those that came with the node's image, or that a kubelet pulled
     #[arg(short, long)]
     all: bool,
+    /// What the local cache holds, for any cluster: digest, evidence, signature, last use
+    #[arg(long, conflicts_with_all = ["cluster", "all"])]
+    cache: bool,
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
@@ -157,6 +162,9 @@ struct Listed {
 }
 
 async fn list(app: &App, args: ListArgs) -> Result<()> {
+    if args.cache {
+        return cached::list(app).await;
+    }
     let cluster = cluster_name(&args.cluster)?;
     let mut images = app.looking(async |world| inventory(world, &cluster).await).await?;
     images.retain(|row| args.all || row.from != From::Node);

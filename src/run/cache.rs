@@ -22,13 +22,16 @@ use crate::{Error, Result};
 pub mod copy;
 pub mod fill;
 pub(super) mod hold;
+pub mod holdings;
 pub mod keyless;
+pub(super) mod last_use;
 pub mod lock;
 mod places;
 pub mod resolve;
 pub mod signatures;
 pub mod upload;
 pub mod verify;
+mod walk;
 
 /// The cache's registry, where it runs, and our keys.
 #[derive(Clone, Debug)]
@@ -48,6 +51,17 @@ impl Cache {
         let Some(keys) = Keys::load(paths)? else { return Ok(None) };
         let Some(container) = world.engine.inspect(registry::NAME).await? else { return Ok(None) };
         Cache::in_container(keys, paths, &container)
+    }
+
+    /// The same, for who can do nothing without.
+    ///
+    /// # Errors
+    /// It does not run, or as for [`Cache::open`].
+    pub async fn running(world: &World, paths: &Paths) -> Result<Cache> {
+        Cache::open(world, paths).await?.ok_or_else(|| {
+            Error::failed("cache-stopped", "the image cache does not run")
+                .hint("start it: pipe images serve")
+        })
     }
 
     /// The same, of a container that was looked at; `None` where it does not run.

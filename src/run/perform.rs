@@ -103,7 +103,7 @@ impl Perform for Context {
             Action::RemoveKubeconfig => removal::kubeconfig(self).await,
             Action::RemoveVolumes => removal::volumes(self).await,
             Action::RemoveNetwork { name } => removal::network(self, name).await,
-            Action::RemoveState => removal::state(self),
+            Action::RemoveState => removal::state(self).await,
         }
     }
 

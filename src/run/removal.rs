@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::cache::last_use;
 use super::context::Context;
 use crate::Result;
 use crate::provider::{kind, labels};
@@ -136,7 +137,9 @@ pub(super) async fn kubeconfig(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The cluster's state folder.
-pub(super) fn state(context: &Context) -> Result<()> {
+/// The cluster's state folder, and what it used of the cache.
+pub(super) async fn state(context: &Context) -> Result<()> {
+    // Before the folder: a cluster that is made again under this name has not used anything.
+    last_use::forget(&context.paths, &context.events, &context.cluster).await;
     context.paths.remove_cluster(&context.cluster)
 }

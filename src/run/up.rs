@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::cache::last_use;
 use super::carry_out::carry_out;
 use super::context::{Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
@@ -179,6 +180,12 @@ async fn up_in(
             return Err(Error::failed("not-settling", "nodes stop again as soon as they start")
                 .hint("`podman ps -a` and `podman logs NODE` show why"));
         }
+    }
+    if prepared.spec.profile.policy.is_cached() {
+        let components = prepared.spec.profile.components.iter();
+        let images = components.flat_map(|component| &component.definition.images);
+        let (paths, events) = (environment.paths, &environment.events);
+        last_use::brought_up(paths, events, &prepared.spec.cluster.name, images).await;
     }
     Ok(outcome(environment, &prepared, steps, smoke))
 }

@@ -1,5 +1,6 @@
 //! `pipe images verify`.
 
+use super::cached::short;
 use crate::cli::app::App;
 use crate::report::{Table, format};
 use crate::run::cache::Cache;
@@ -15,7 +16,7 @@ pub(super) async fn run(app: &App, _args: Args) -> Result<()> {
     let forbidden = forbidden(&app.sources()?)?;
     let verified = app.narrated(async |events| {
         app.looking(async |world| {
-            let cache = Cache::open(world, &app.paths).await?.ok_or_else(stopped)?;
+            let cache = Cache::running(world, &app.paths).await?;
             tokio::select! {
                 verified = verify::verify(&cache, &forbidden, events) => verified,
                 () = app.cancel.cancelled() => Err(Error::interrupted()),
@@ -39,18 +40,13 @@ pub(super) async fn run(app: &App, _args: Args) -> Result<()> {
     Err(error.hint("`pipe up` fetches and signs anew what its profile names"))
 }
 
-fn stopped() -> Error {
-    Error::failed("cache-stopped", "the image cache does not run")
-        .hint("start it: pipe images serve")
-}
-
 fn table(verified: &Verified) -> String {
     let mut table = Table::new(["NAME", "DIGEST", "PLATFORMS", "SIZE", "SIGNED BY", "STATE"]);
     for image in &verified.images {
         let state = if image.faults.is_empty() { "good" } else { "NOT good" };
         table.row([
             image.name.clone(),
-            image.digest.chars().take("sha256:".len() + 12).collect(),
+            short(&image.digest),
             image.platforms.join(","),
             format::bytes(image.size),
             image.signed_by.clone().unwrap_or_else(|| "-".to_owned()),

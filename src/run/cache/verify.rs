@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::walk::{self, Content};
 use super::{Cache, signatures};
 use crate::report::Events;
-use crate::spec::name::cached;
 use crate::trust::forbidden::Forbidden;
-use crate::world::registry::{Manifest, Repository, Shape};
+use crate::world::registry::Repository;
 use crate::{Kind, Result};
 
 /// What was found.
@@ -59,17 +59,11 @@ struct Seen {
 pub async fn verify(cache: &Cache, forbidden: &Forbidden, events: &Events) -> Result<Verified> {
     let mut seen = Seen::default();
     let mut images = Vec::new();
-    for name in cache.registry.catalog().await? {
-        let Some(upstream) = cached::upstream(&name) else { continue };
-        let repository = cache.registry.repository(&name);
-        for tag in repository.tags().await? {
-            // Signatures, and lists of what refers to an image.
-            if tag.starts_with("sha256-") {
-                continue;
-            }
-            let name = format!("{upstream}:{tag}");
+    for place in walk::places(cache).await? {
+        for tag in &place.tags {
+            let name = format!("{}:{tag}", place.upstream);
             events.info(format!("reading {name}"));
-            images.push(one(cache, forbidden, &repository, &tag, name, &mut seen).await?);
+            images.push(one(cache, forbidden, &place.repository, tag, name, &mut seen).await?);
         }
     }
     images.sort_by(|a, b| a.name.cmp(&b.name));
@@ -112,61 +106,25 @@ async fn one(
         Ok(key) => checked.signed_by = Some(key.to_string()),
         Err(error) => checked.faults.push(error.to_string()),
     }
-    content(repository, &manifest, &mut checked, seen).await?;
+    let mut content = Content::of(repository, &manifest).await;
+    checked.platforms = content.platforms();
+    checked.size = content.size();
+    checked.faults.append(&mut content.faults);
+    for part in &content.parts {
+        for blob in part.image.layers().iter().chain([part.image.config()]) {
+            let digest = blob.digest().to_string();
+            let found = match seen.blobs.get(&digest) {
+                Some(found) => found.clone(),
+                None => {
+                    let fault = read(repository, &digest, blob.size(), seen).await;
+                    seen.blobs.insert(digest, fault.clone());
+                    fault
+                }
+            };
+            checked.faults.extend(found);
+        }
+    }
     Ok(checked)
-}
-
-/// The images below a manifest, and their blobs.
-async fn content(
-    repository: &Repository,
-    manifest: &Manifest,
-    checked: &mut Checked,
-    seen: &mut Seen,
-) -> Result<()> {
-    let index = match manifest.shape() {
-        Ok(Shape::Image(_)) => return image(repository, manifest, None, checked, seen).await,
-        Ok(Shape::Index(index)) => index,
-        Err(error) => {
-            checked.faults.push(error.to_string());
-            return Ok(());
-        }
-    };
-    for child in index.manifests() {
-        let platform = child.platform().as_ref();
-        let platform = platform.map(|it| format!("{}/{}", it.os(), it.architecture()));
-        match repository.manifest(child.digest().as_ref()).await {
-            // An index stays whole, while only the platforms that are needed are here.
-            Ok(None) => {}
-            Ok(Some(child)) => image(repository, &child, platform, checked, seen).await?,
-            Err(error) => checked.faults.push(error.to_string()),
-        }
-    }
-    Ok(())
-}
-
-async fn image(
-    repository: &Repository,
-    manifest: &Manifest,
-    platform: Option<String>,
-    checked: &mut Checked,
-    seen: &mut Seen,
-) -> Result<()> {
-    let Ok(Shape::Image(shape)) = manifest.shape() else { return Ok(()) };
-    checked.platforms.extend(platform);
-    checked.size += shape.layers().iter().map(|layer| layer.size()).sum::<u64>();
-    for blob in shape.layers().iter().chain([shape.config()]) {
-        let digest = blob.digest().to_string();
-        let found = match seen.blobs.get(&digest) {
-            Some(found) => found.clone(),
-            None => {
-                let fault = read(repository, &digest, blob.size(), seen).await;
-                seen.blobs.insert(digest, fault.clone());
-                fault
-            }
-        };
-        checked.faults.extend(found);
-    }
-    Ok(())
 }
 
 /// What is wrong with a blob.

@@ -13,7 +13,7 @@ use super::{explained, fetch, node_store, through};
 use crate::plan::observed::{CachedFacts, Kept, NodeImage};
 use crate::provider::{kind, labels};
 use crate::report::Events;
-use crate::run::cache::{Cache, fill};
+use crate::run::cache::{Cache, fill, last_use};
 use crate::run::status::no_cluster;
 use crate::spec::problem::suggestion;
 use crate::spec::{ClusterName, ImageName};
@@ -125,7 +125,9 @@ pub async fn add(
             fetched = fetch_all(world, &cache, &images, events) => fetched?,
             () = cancel.cancelled() => return Err(Error::interrupted()),
         };
-        return pull(world, request, fetched, (targets, stopped)).await;
+        let done = pull(world, request, fetched, (targets, stopped)).await?;
+        last_use::used(paths, events, &request.cluster, &images).await;
+        return Ok(done);
     }
     let mut chosen = Vec::new();
     for image in &images {
@@ -320,6 +322,11 @@ async fn put(
         true => 0,
         false => through::send(world, cache.as_ref(), &cargo).await?,
     };
+    if cache.is_some() {
+        let names = images.iter().flat_map(|image| &image.names);
+        let names: Vec<ImageName> = names.filter_map(|name| ImageName::parse(name).ok()).collect();
+        last_use::used(paths, events, &request.cluster, &names).await;
+    }
     let seconds = began.elapsed().as_secs_f64();
     Ok(Outcome { cluster: request.cluster.clone(), images, stopped, sent, seconds })
 }

@@ -1,0 +1,110 @@
+//! `images list --cache`: what the cache holds, and what is known of it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::walk::{self, Content};
+use super::{Cache, signatures};
+use crate::spec::lock_file::{LockFile, Locked};
+use crate::spec::name::cached;
+use crate::spec::{Arch, ClusterName};
+use crate::state::cache_use::{self, CacheUse};
+use crate::world::registry::Repository;
+use crate::{Kind, Result};
+
+/// One name in the cache.
+#[derive(Clone, Debug, Serialize)]
+pub struct Holding {
+    /// As pods have it.
+    pub name: String,
+    /// Of its manifest or index; none where that cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Whose images are here: `linux/amd64`.
+    pub platforms: Vec<String>,
+    /// Bytes of its layers.
+    pub size: u64,
+    /// Why it is believed, where `pipe.lock` names these bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<&'static str>,
+    /// What it is, where `pipe.lock` says that it is not the named product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stand_in: Option<String>,
+    /// The key whose signature counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+    /// When a cluster was last given it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_use: Option<Timestamp>,
+    /// Clusters that were given it.
+    pub clusters: Vec<ClusterName>,
+}
+
+/// Everything that the cache holds, ordered by name. `lock` is the project's, `known` what was written
+/// down.
+///
+/// # Errors
+/// The cache does not answer. A name that cannot be read is in the result.
+pub async fn holdings(cache: &Cache, lock: &LockFile, known: &CacheUse) -> Result<Vec<Holding>> {
+    let arch = Arch::of_host()?;
+    let mut holdings = Vec::new();
+    for place in walk::places(cache).await? {
+        for tag in &place.tags {
+            let name = format!("{}:{tag}", place.upstream);
+            holdings.push(one(cache, (&place.repository, tag), name, (lock, known), arch).await?);
+        }
+    }
+    holdings.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(holdings)
+}
+
+async fn one(
+    cache: &Cache,
+    (repository, tag): (&Repository, &str),
+    name: String,
+    (lock, known): (&LockFile, &CacheUse),
+    arch: Arch,
+) -> Result<Holding> {
+    let used = known.images.get(&cache_use::key_of(repository.name(), tag));
+    let mut holding = Holding {
+        name,
+        digest: None,
+        platforms: Vec::new(),
+        size: 0,
+        evidence: None,
+        stand_in: None,
+        signed_by: None,
+        last_use: used.map(|used| used.at),
+        clusters: used.iter().flat_map(|used| used.clusters.iter().cloned()).collect(),
+    };
+    let manifest = match repository.manifest(tag).await {
+        Ok(Some(manifest)) => manifest,
+        Err(error) if error.kind == Kind::Host => return Err(error),
+        Ok(None) | Err(_) => return Ok(holding),
+    };
+    let content = Content::of(repository, &manifest).await;
+    holding.platforms = content.platforms();
+    holding.size = content.size();
+    match signatures::verify(repository, &manifest.digest, &cache.keys.trusted).await {
+        Ok(key) => holding.signed_by = Some(key.to_string()),
+        Err(error) if error.kind == Kind::Host => return Err(error),
+        Err(_) => {}
+    }
+    let locked = locked(lock, repository.name(), tag);
+    let locked = locked.filter(|it| it.is(&manifest.digest, content.id(arch).as_deref()));
+    if let Some(locked) = locked {
+        holding.evidence = Some(locked.evidence.class.as_str());
+        holding.stand_in.clone_from(&locked.evidence.stand_in);
+    }
+    holding.digest = Some(manifest.digest);
+    Ok(holding)
+}
+
+/// What is locked of a name in the cache.
+fn locked<'a>(lock: &'a LockFile, repository: &str, tag: &str) -> Option<&'a Locked> {
+    let mut images = lock.images.iter();
+    let found = images.find(|(image, _)| {
+        image.tag() == tag && cached::repository(image.as_str()).is_ok_and(|it| it == repository)
+    });
+    found.map(|(_, locked)| locked)
+}
