@@ -27,6 +27,7 @@ mod buckets;
 pub mod cache;
 mod canary;
 mod carry_out;
+mod collect;
 pub mod components;
 pub mod configure;
 pub mod context;
@@ -67,6 +68,7 @@ pub mod teardown;
 mod tests;
 pub mod trust;
 pub mod up;
+mod users;
 mod verifier;
 pub mod wait;
 

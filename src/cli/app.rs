@@ -1,5 +1,6 @@
 //! What every command is given: environment, options, the way out, and the user's interruption.
 
+use std::io::BufRead as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -220,6 +221,21 @@ impl App {
     /// Prints a document as JSON, or its text for people.
     pub fn show(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         if self.global.json { self.report.document(document) } else { self.report.data(&text()) }
+    }
+
+    /// Asks on the terminal whether all that was shown shall be removed.
+    ///
+    /// # Errors
+    /// There is no terminal.
+    pub fn confirmed(&self, command: &str) -> Result<bool> {
+        if !self.env.terminal.stdin {
+            let what = format!("{command} asks first, and there is no terminal");
+            return Err(Error::usage("not-confirmed", what).hint("add --yes"));
+        }
+        self.say("remove all of this? [y/N]")?;
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
     /// A line for people on stderr.

@@ -12,6 +12,7 @@ use crate::run::images::manage::{self, Outcome, Request};
 
 mod cached;
 mod lock;
+mod prune;
 mod serve;
 mod stop;
 mod verify;
@@ -34,6 +35,7 @@ enum Command {
     Verify(verify::Args),
     Serve(serve::Args),
     Stop(stop::Args),
+    Prune(prune::Args),
 }
 
 /// Copy images of the engine's own store (podman build) into the nodes
@@ -98,6 +100,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
         Command::Lock(args) => lock::run(app, args).await,
         Command::Serve(args) => serve::run(app, args).await,
         Command::Stop(args) => stop::run(app, args).await,
+        Command::Prune(args) => prune::run(app, args).await,
     }
 }
 

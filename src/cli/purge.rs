@@ -1,7 +1,5 @@
 //! `pipe purge`.
 
-use std::io::BufRead as _;
-
 use serde::Serialize;
 
 use super::app::App;
@@ -48,7 +46,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     if volume.is_some() {
         app.say(&format!("volume {} (cached images)", registry::NAME))?;
     }
-    if !args.yes && !confirmed(app)? {
+    if !args.yes && !app.confirmed("purge")? {
         app.say("nothing was removed")?;
         return app.report.result("purge", Ok(&Purged::default()));
     }
@@ -89,16 +87,4 @@ async fn built_images(app: &App, world: &World) -> Result<Vec<String>> {
         }
     }
     Ok(images)
-}
-
-/// Asks on the terminal.
-fn confirmed(app: &App) -> Result<bool> {
-    if !app.env.terminal.stdin {
-        return Err(Error::usage("not-confirmed", "purge asks first, and there is no terminal")
-            .hint("add --yes"));
-    }
-    app.say("remove all of this? [y/N]")?;
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }

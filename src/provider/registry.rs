@@ -25,6 +25,9 @@ use crate::world::host::Host;
 /// The container, and its volume.
 pub const NAME: &str = "pipe-registry";
 
+/// The container that frees space, while the other does not serve.
+pub const COLLECTOR: &str = "pipe-registry-collector";
+
 /// The image: 2.1.19 is the least that binds signatures to digests.
 pub const IMAGE: &str = "ghcr.io/project-zot/zot:v2.1.20";
 
@@ -36,6 +39,9 @@ pub const USER: &str = "pipe";
 
 /// Where the volume is mounted. Both registries lay out their stores differently.
 const STORE: &str = "/var/lib/pipe-registry";
+
+/// Configuration of the distribution registry.
+const CONFIG: &str = "/etc/distribution/config.yml";
 
 /// Seconds until it is killed: what is stored is stored already.
 const STOP_TIMEOUT: u32 = 10;
@@ -139,11 +145,7 @@ impl Wanted {
             bare: true,
             env: self.env.clone(),
             labels: all,
-            volumes: vec![VolumeMount {
-                volume: NAME.to_owned(),
-                target: STORE.to_owned(),
-                options: Vec::new(),
-            }],
+            volumes: vec![store()],
             network: self.network.clone(),
             ipv4: Some(self.address),
             ipv6: self.address6,
@@ -171,10 +173,56 @@ impl Wanted {
                 ),
             ],
             Software::Distribution => {
-                vec![FileToPut::new("/etc/distribution/config.yml", 0o644, distribution())]
+                vec![FileToPut::new(CONFIG, 0o644, distribution())]
             }
         }
     }
+}
+
+/// What frees space in the store of the stand-in, while that does not serve.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    /// Engine reference of its image: the very one that serves.
+    pub image: String,
+    /// Engine network, of which it has no use.
+    pub network: String,
+}
+
+impl Collector {
+    /// The container; it ends by itself.
+    pub fn container(&self, host: &Host) -> ContainerSpec {
+        ContainerSpec {
+            name: COLLECTOR.to_owned(),
+            hostname: COLLECTOR.to_owned(),
+            image: self.image.clone(),
+            // What no tag leads to goes too: whoever runs it has given a tag to all that stays.
+            entrypoint: [
+                "/bin/registry",
+                "garbage-collect",
+                "--delete-untagged",
+                "--quiet",
+                CONFIG,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            bare: true,
+            labels: labels::ours(None),
+            volumes: vec![store()],
+            network: self.network.clone(),
+            ulimits: Ulimit::needed(host),
+            stop_timeout: STOP_TIMEOUT,
+            ..ContainerSpec::default()
+        }
+    }
+
+    /// What lies in it before it starts.
+    pub fn files(&self) -> Vec<FileToPut> {
+        vec![FileToPut::new(CONFIG, 0o644, distribution())]
+    }
+}
+
+fn store() -> VolumeMount {
+    VolumeMount { volume: NAME.to_owned(), target: STORE.to_owned(), options: Vec::new() }
 }
 
 /// An index is kept whole while images of other platforms are not: both are told to take that.

@@ -27,6 +27,7 @@ pub mod keyless;
 pub(super) mod last_use;
 pub mod lock;
 mod places;
+pub mod prune;
 pub mod resolve;
 pub mod signatures;
 pub mod upload;

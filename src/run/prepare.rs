@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::cache::hold;
+use super::cache::lock::Place;
 use super::context::shared_lock;
 use super::up::{Environment, Request};
 use super::{images, observe, pull_fault, reserve};
@@ -18,7 +19,7 @@ use crate::spec::{
     added,
 };
 use crate::state::keys::Keys;
-use crate::state::reservation;
+use crate::state::{cache_use, reservation};
 use crate::world::World;
 use crate::{Error, Result};
 
@@ -92,6 +93,10 @@ pub(super) async fn prepare(
             reservation::save(&reserved.reservation, paths, &spec.cluster.name, &lock)?;
             if spec.profile.policy.is_cached() {
                 Keys::ensure(paths, &lock)?;
+                match Place::of(environment.sources, paths).remember(paths, &lock) {
+                    Ok(note) => note.into_iter().for_each(|note| events.warn(note)),
+                    Err(error) => events.warn(cache_use::unwritten(&error)),
+                }
             }
         }
         reserved

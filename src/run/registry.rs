@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::cache::{self, Cache};
 use super::context::{Context, shared_lock};
 use super::wait::{Seen, Wait};
-use super::{observe, removal};
+use super::{collect, observe, removal};
 use crate::plan::observed::RegistryFacts;
 use crate::provider::registry::{self, NAME, Software, Wanted, address, port};
 use crate::provider::{kind, labels};
@@ -170,7 +170,7 @@ pub(super) async fn ensured(
 }
 
 /// Which registry a container of ours has.
-fn software_of(container: &Container) -> Option<Software> {
+pub(super) fn software_of(container: &Container) -> Option<Software> {
     container.labels.get(labels::REGISTRY).and_then(|label| Software::parse(label))
 }
 
@@ -277,6 +277,7 @@ pub(super) async fn remove(context: &Context) -> Result<()> {
     let lock = context.shared_lock("remove the image cache").await?;
     let others = crate::state::reservation::others(&context.paths, &context.cluster, &lock);
     if others.is_ok_and(|others| others.values().all(|other| other.registry.is_none())) {
+        collect::clear(&context.world.engine).await?;
         removal::container(&context.world.engine, NAME).await?;
     }
     Ok(())

@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::registry::{self, With};
-use super::surroundings::read_told;
-use super::{images, list, observe, platform, prepare, pull_fault, removal, reserve};
+use super::{
+    collect, images, list, observe, platform, prepare, pull_fault, removal, reserve, users,
+};
+use crate::provider::labels;
 use crate::provider::registry::{NAME, Software};
-use crate::provider::{kind, labels};
-use crate::state::lock::{ClusterLock, SharedLock};
+use crate::state::lock::SharedLock;
 use crate::world::engine::State;
 use crate::{Error, Result};
 
@@ -114,7 +115,7 @@ pub async fn stop(with: With<'_>, force: bool) -> Result<Stopped> {
     if let Some(found) = engine.inspect(NAME).await? {
         registry::port_of(&found)?;
         if found.state == State::Running {
-            let users = users(with).await?;
+            let users = users::now(with).await?;
             if !users.is_empty() && !force {
                 return Err(in_use(&users));
             }
@@ -134,6 +135,7 @@ async fn put_away(with: With<'_>, _lock: &SharedLock) -> Result<Vec<&'static str
         return Ok(done);
     }
     let engine = &with.world.engine;
+    collect::clear(engine).await?;
     let ours = engine.inspect(NAME).await?;
     if ours.is_some_and(|found| found.labels.contains_key(labels::REGISTRY)) {
         removal::container(engine, NAME).await?;
@@ -143,33 +145,6 @@ async fn put_away(with: With<'_>, _lock: &SharedLock) -> Result<Vec<&'static str
         done.push("network");
     }
     Ok(done)
-}
-
-/// Clusters that need it now, and why.
-async fn users(with: With<'_>) -> Result<BTreeSet<(String, String)>> {
-    let engine = &with.world.engine;
-    let mut users = BTreeSet::new();
-    for node in engine.containers(&[labels::CLUSTER]).await? {
-        let role = node.labels.get(kind::ROLE_LABEL).map(String::as_str);
-        let is_node = matches!(role, Some("control-plane" | "worker"));
-        let Some(cluster) = node.labels.get(labels::CLUSTER) else { continue };
-        if !is_node || node.state != State::Running {
-            continue;
-        }
-        // One that cannot be asked is taken for one that does.
-        let told = read_told(engine, &node.name).await;
-        if told.map_or(true, |told| told.cache.is_some()) {
-            users.insert((cluster.clone(), "its nodes run, and pull from it alone".to_owned()));
-        }
-    }
-    for cluster in with.paths.clusters()? {
-        if let Some(holder) = ClusterLock::holder(with.paths, &cluster)
-            && !users.iter().any(|(user, _)| user == cluster.as_str())
-        {
-            users.insert((cluster.to_string(), format!("{holder} works on it")));
-        }
-    }
-    Ok(users)
 }
 
 fn in_use(users: &BTreeSet<(String, String)>) -> Error {

@@ -92,6 +92,11 @@ pub fn referrers_tag(digest: &str) -> String {
     digest.replacen(':', "-", 1)
 }
 
+/// A tag by which `digest` is kept, where nothing else leads to it.
+pub fn pin_tag(digest: &str) -> String {
+    format!("{}.kept", digest.replacen(':', "-", 1))
+}
+
 /// The older form, with the signatures that are there already: their keys may be valid still.
 ///
 /// # Errors

@@ -1,19 +1,23 @@
-//! What lies in the cache, listed: a registry in memory on a real socket, which keeps lists of
+//! What lies in the cache, listed and pruned: a registry in memory on a real socket, which keeps lists of
 //! referrers under tags, as the one does that stands in for Zot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use pipe::run::cache::Cache;
+use pipe::report::Events;
 use pipe::run::cache::holdings::holdings;
+use pipe::run::cache::prune::choice::{Claims, Held, Parting, freed};
+use pipe::run::cache::prune::{apply, read};
 use pipe::run::cache::signatures::{self, Pen};
+use pipe::run::cache::{Cache, verify};
 use pipe::spec::lock_file::{Anchor, LockFile, Locked, Source};
 use pipe::spec::{Arch, ClusterName, ImageName};
 use pipe::state::cache_use::CacheUse;
 use pipe::state::keys::Keys;
 use pipe::trust::SigningKey;
-use pipe::trust::attached::sha256;
+use pipe::trust::attached::{pin_tag, sha256, signature_tag};
+use pipe::trust::forbidden::Forbidden;
 use pipe::trust::policy::{Class, Verdict};
 use pipe::world::registry::{Manifest, Registry, Repository};
 use serde_json::json;
@@ -191,6 +195,117 @@ fn lock(images: &[(&str, &Manifest)]) -> LockFile {
 
 fn image(name: &str) -> ImageName {
     ImageName::parse(name).unwrap()
+}
+
+fn claims(lock: LockFile) -> Claims {
+    Claims { locks: BTreeMap::from([("pipe.lock".into(), lock)]), ..Claims::default() }
+}
+
+async fn parted(cache: &Cache, claims: &Claims) -> Vec<(Held, Parting)> {
+    let all = read(cache, claims).await.unwrap();
+    all.into_iter()
+        .map(|held| {
+            let parting = held.part(claims, |_| true);
+            (held, parting)
+        })
+        .collect()
+}
+
+async fn pruned(cache: &Cache, claims: &Claims) -> (Vec<(Option<String>, String)>, u64) {
+    let all = parted(cache, claims).await;
+    for (held, parting) in &all {
+        apply(&cache.registry.repository(&held.repository), held, parting).await.unwrap();
+    }
+    let goers = all.iter().flat_map(|(_, parting)| &parting.goers);
+    let goers = goers.map(|goer| (goer.tag.clone(), goer.digest.clone())).collect();
+    (goers, freed(&all))
+}
+
+#[tokio::test]
+async fn what_nobody_needs_goes_with_everything_that_is_its_own() {
+    let (_server, cache, store) = registry().await;
+    let repository = cache.registry.repository("docker.io/library/app");
+    let (kept, children) = put_index(&repository, "kept").await;
+    seal(&cache, &repository, &kept, "1").await;
+    let (gone, its_children) = put_index(&repository, "gone").await;
+    seal(&cache, &repository, &gone, "2").await;
+    // Built again under its name: only its signature leads to the first.
+    let former = put_image(&repository, "former", Arch::Amd64).await;
+    seal(&cache, &repository, &former, "3").await;
+    let latter = put_image(&repository, "latter", Arch::Amd64).await;
+    seal(&cache, &repository, &latter, "3").await;
+    // Somebody else's, under a name that is none of an image.
+    let foreign = cache.registry.repository("pipe/other");
+    let other = put_image(&foreign, "other", Arch::Amd64).await;
+    foreign.put_manifest(&other, Some("1")).await.unwrap();
+
+    let mut claims = claims(lock(&[("docker.io/app:1", &kept)]));
+    let dev = ClusterName::parse("dev").unwrap();
+    claims.known.used(&dev, [&image("docker.io/app:3")], Timestamp::UNIX_EPOCH);
+    claims.clusters.insert(dev);
+    let (goers, freed) = pruned(&cache, &claims).await;
+    let tags: Vec<_> = goers.iter().map(|(tag, digest)| (tag.as_deref(), digest)).collect();
+    assert_eq!(tags, [(None, &former.digest), (Some("2"), &gone.digest)]);
+    assert!(freed > 3 * SIZE as u64, "{freed}");
+
+    {
+        let left = store.lock().unwrap();
+        for manifest in its_children.iter().chain([&gone, &former]) {
+            let hex = manifest.digest.replacen(':', "-", 1);
+            assert!(!left.manifests.keys().any(|(_, digest)| *digest == manifest.digest));
+            let tags: Vec<_> = left.tags.keys().filter(|(_, tag)| tag.starts_with(&hex)).collect();
+            assert!(tags.is_empty(), "{tags:?}");
+        }
+        let subjects = left.manifests.values().filter(|(_, bytes)| {
+            let text = String::from_utf8_lossy(bytes);
+            text.contains("subject") && text.contains(&gone.digest)
+        });
+        assert_eq!(subjects.count(), 0, "a signature that nothing leads to");
+    }
+    for manifest in children.iter().chain([&kept, &latter]) {
+        let trusted = &cache.keys.trusted;
+        signatures::verify(&repository, &manifest.digest, trusted).await.unwrap();
+    }
+    let (events, _unread) = Events::channel();
+    let verified = verify::verify(&cache, &Forbidden::default(), &events).await.unwrap();
+    assert_eq!((verified.images.len(), verified.faulty()), (2, 0), "{verified:?}");
+    assert!(foreign.manifest("1").await.unwrap().is_some());
+
+    let (again, freed) = pruned(&cache, &claims).await;
+    assert_eq!((again, freed), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn two_names_of_the_same_bytes_part_without_losing_them() {
+    let (_server, cache, _store) = registry().await;
+    let repository = cache.registry.repository("docker.io/library/app");
+    let image = put_image(&repository, "one", Arch::Amd64).await;
+    seal(&cache, &repository, &image, "1").await;
+    seal(&cache, &repository, &image, "2").await;
+    let (goers, freed) = pruned(&cache, &claims(lock(&[("docker.io/app:1", &image)]))).await;
+    assert_eq!(goers, [(Some("2".to_owned()), image.digest.clone())]);
+    assert_eq!(freed, 0);
+    assert_eq!(repository.manifest("1").await.unwrap(), Some(image));
+    assert_eq!(repository.manifest("2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_lock_names_stays_when_its_name_leads_elsewhere() {
+    let (_server, cache, _store) = registry().await;
+    let repository = cache.registry.repository("docker.io/library/app");
+    let locked = put_image(&repository, "locked", Arch::Amd64).await;
+    seal(&cache, &repository, &locked, "1").await;
+    let newer = put_image(&repository, "newer", Arch::Amd64).await;
+    seal(&cache, &repository, &newer, "1").await;
+    let claims = claims(lock(&[("docker.io/app:1", &locked)]));
+    let all = parted(&cache, &claims).await;
+    let (held, parting) = &all[0];
+    assert_eq!(held.pins(parting), BTreeSet::from([locked.digest.clone()]));
+    assert_eq!(pin_tag(&locked.digest), signature_tag(&locked.digest).replace(".sig", ".kept"));
+    let (goers, _) = pruned(&cache, &claims).await;
+    assert_eq!(goers, [(Some("1".to_owned()), newer.digest.clone())]);
+    assert_eq!(repository.manifest(&locked.digest).await.unwrap(), Some(locked));
+    assert_eq!(repository.manifest(&newer.digest).await.unwrap(), None);
 }
 
 #[tokio::test]

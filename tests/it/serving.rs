@@ -200,3 +200,28 @@ fn one_that_does_not_start_leaves_nothing() {
     let has = has.lock().unwrap();
     assert!(has.containers.is_empty() && has.network.is_none(), "{:?}", has.changes);
 }
+
+#[test]
+fn nothing_is_pruned_where_not_everything_is_known() {
+    let (scene, has) = engine();
+    for arguments in [["images", "prune", "--yes"], ["images", "list", "--cache"]] {
+        let stderr = scene.env.pipe(arguments).code(1).stderr().to_owned();
+        assert!(stderr.contains("[cache-stopped]"), "{stderr}");
+        assert!(stderr.contains("pipe images serve"), "{stderr}");
+    }
+    scene.env.pipe(["images", "serve"]).success();
+    let prune = ["images", "prune", "--yes"];
+    let stderr = scene.env.pipe(prune).success().stderr().to_owned();
+    assert!(stderr.contains("every image in the cache is needed"), "{stderr}");
+
+    has.lock().unwrap().containers.insert("dev-worker".to_owned(), node("dev", "exited"));
+    let stderr = scene.env.pipe(prune).code(1).stderr().to_owned();
+    insta::assert_snapshot!("cache_use_unknown", stderr);
+    has.lock().unwrap().containers.remove("dev-worker");
+
+    scene.env.write("pipe.lock", "kind: Lock\nimages: [");
+    let stderr = scene.env.pipe(prune).code(3).stderr().to_owned();
+    assert!(stderr.contains("while a lock cannot be read"), "{stderr}");
+    let listed = scene.env.pipe(["images", "list", "--cache"]).code(3).stderr().to_owned();
+    assert!(listed.contains("pipe.lock"), "{listed}");
+}

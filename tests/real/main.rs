@@ -45,6 +45,7 @@ mod registry;
 mod release;
 mod results;
 mod services;
+mod serving;
 mod signed;
 mod small_disk;
 mod stored;
@@ -88,6 +89,7 @@ fn main() {
     cases.extend(nats_smoke::CASES);
     cases.extend(cache::CASES);
     cases.extend(filling::CASES);
+    cases.extend(serving::CASES);
     cases.extend(verifier::CASES);
     cases.extend(charts::CASES);
     cases.extend(api_server::CASES);

@@ -16,7 +16,9 @@ use crate::spec::source::{Folder, Sources};
 use crate::spec::{
     ImageName, ImagePolicy, Profile, ProfileName, StandIns, WhenUnavailable, load_profile,
 };
+use crate::state::cache_use::{self, CacheUse};
 use crate::state::file;
+use crate::state::lock::SharedLock;
 use crate::state::paths::Paths;
 use crate::{Error, Kind, Result};
 
@@ -74,8 +76,30 @@ impl Place {
     pub fn of(sources: &Sources, paths: &Paths) -> Place {
         match sources.root() {
             Some(root) => Place { path: root.join(lock_file::NAME), in_project: true },
-            None => Place { path: paths.shared().join(lock_file::NAME), in_project: false },
+            None => Place::of_embedded(paths),
         }
+    }
+
+    /// With our other state.
+    pub(super) fn of_embedded(paths: &Paths) -> Place {
+        Place { path: paths.shared().join(lock_file::NAME), in_project: false }
+    }
+
+    /// A file of which only its place is known, to be read.
+    pub(super) fn at(path: PathBuf) -> Place {
+        Place { path, in_project: true }
+    }
+
+    /// Remembers that it is gone by: `images prune` keeps what it names.
+    pub(in crate::run) fn remember(
+        &self,
+        paths: &Paths,
+        lock: &SharedLock,
+    ) -> Result<Option<String>> {
+        let path = self.path.clone();
+        CacheUse::change(paths, lock, |known| {
+            known.locks.insert(path);
+        })
     }
 
     /// The file; `None` where there is none yet.
@@ -177,6 +201,10 @@ pub async fn lock(
     let mut file = place.read()?.unwrap_or_default();
     file.renew(&needs.profiles, found.clone());
     let changed = place.write(&file)?;
+    match place.remember(paths, &held) {
+        Ok(note) => notes.extend(note),
+        Err(error) => notes.push(cache_use::unwritten(&error)),
+    }
     drop(held);
     let images = file.images.into_iter().filter(|(name, _)| found.contains_key(name)).collect();
     Ok(Outcome { file: place.path.clone(), changed, images, notes })

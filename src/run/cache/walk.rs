@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub repository: Repository,
     /// Names.
     pub tags: Vec<String>,
+    /// Tags that begin with [`OF_DIGESTS`].
+    pub of_digests: Vec<String>,
 }
 
 /// An image of one platform.
@@ -55,10 +57,11 @@ pub(super) async fn places(cache: &Cache) -> Result<Vec<Place>> {
     for name in cache.registry.catalog().await? {
         let Some(upstream) = cached::upstream(&name) else { continue };
         let repository = cache.registry.repository(&name);
-        let mut tags = repository.tags().await?;
-        tags.retain(|tag| !tag.starts_with(OF_DIGESTS));
+        let all = repository.tags().await?.into_iter();
+        let (of_digests, mut tags): (Vec<_>, Vec<_>) =
+            all.partition(|tag| tag.starts_with(OF_DIGESTS));
         tags.sort();
-        places.push(Place { upstream, repository, tags });
+        places.push(Place { upstream, repository, tags, of_digests });
     }
     places.sort_by(|a, b| a.upstream.cmp(&b.upstream));
     Ok(places)
