@@ -21,6 +21,7 @@ use crate::spec::ComponentName;
 use crate::state::journal::{Entry, Journal, RunOutcome};
 use crate::{Error, Kind, Result};
 
+mod admission;
 mod api_fault;
 mod balancer;
 mod buckets;

@@ -8,10 +8,11 @@
 //!   Podman's and skopeo's policies read this one only;
 //! - [`bundle`]: the form of cosign 3, a document that refers to the image.
 //!
-//! [`forbidden`] is about what must not run although it may be signed.
+//! [`forbidden`] is about what must not run although it may be signed, [`admission`] says it to API servers.
 //!
 //! [`key`] first, then the two forms, then [`attached`]: the manifests that carry them.
 
+pub mod admission;
 pub mod attached;
 pub mod bundle;
 pub mod forbidden;

@@ -275,6 +275,8 @@ pub enum Action {
         /// Containers that lack it.
         hosts: Vec<String>,
     },
+    /// Let the API server refuse pods by the names of their images, or let it be.
+    RestrictImages,
     /// Prove on nodes that an image which nobody signed is refused, and a signed one runs.
     ProveVerifier {
         /// Nodes.
@@ -415,6 +417,7 @@ impl Action {
                 let count = hosts.len();
                 format!("pull {} on {count} node{}", image.tagged(), plural(count))
             }
+            Action::RestrictImages => "restrict image names".to_owned(),
             Action::ProveVerifier { hosts } => {
                 let count = hosts.len();
                 format!("prove on {count} node{} that unsigned images are refused", plural(count))

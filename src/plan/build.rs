@@ -300,6 +300,7 @@ fn cluster_steps(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
             members - 1
         ));
     }
+    cache::restrict(input, new_cluster, plan);
     platform_steps(input, &control.host, new_cluster, plan);
 }
 

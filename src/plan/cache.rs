@@ -36,6 +36,15 @@ pub(super) fn add(input: &Input<'_>, plan: &mut Plan) {
     }
 }
 
+/// The API server refuses names of images, as the profile wants it now.
+pub(super) fn restrict(input: &Input<'_>, new_cluster: bool, plan: &mut Plan) {
+    let live = input.observed.live.as_ref();
+    let found = live.and_then(|live| live.admission.as_deref()).filter(|_| !new_cluster);
+    if (new_cluster || live.is_some()) && found != input.admission {
+        plan.add("admission", Phase::Cluster, ["init", "kubeconfig"], Action::RestrictImages);
+    }
+}
+
 /// The proof that nodes refuse what nobody signed, on those that did not give it yet.
 pub(super) fn prove(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan) {
     if input.spec.profile.policy != ImagePolicy::Enforce {

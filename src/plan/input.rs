@@ -48,6 +48,8 @@ pub struct Input<'a> {
     pub charts: &'a BTreeMap<String, String>,
     /// What nodes are to be told of the network around them.
     pub surroundings: &'a Wanted,
+    /// The fingerprint of the policy by which the API server is to refuse names of images.
+    pub admission: Option<&'a str>,
     /// What images are held to; none where the profile has no cache.
     pub locked: &'a BTreeMap<ImageName, Locked>,
     /// The user's choices.

@@ -228,6 +228,8 @@ pub struct Live {
     pub ready: BTreeSet<ComponentName>,
     /// Members of etcd that are ready; only counted where there are several control planes.
     pub etcd: usize,
+    /// The fingerprint of the policy by which the API server refuses names of images, if it has ours.
+    pub admission: Option<String>,
     /// Whether our storage classes and their provisioner are there.
     pub storage: bool,
     /// Whether kube-proxy has programmed every node.

@@ -37,6 +37,7 @@ struct World {
     registry_image: ImageName,
     charts: BTreeMap<String, String>,
     surroundings: Wanted,
+    admission: Option<String>,
     locked: BTreeMap<ImageName, Locked>,
     options: Options,
 }
@@ -80,6 +81,7 @@ impl World {
             registry_image: ImageName::parse("ghcr.io/project-zot/zot:v2.1.20").unwrap(),
             charts,
             surroundings: Wanted::default(),
+            admission: None,
             locked: BTreeMap::new(),
             options: Options::default(),
         }
@@ -94,6 +96,7 @@ impl World {
             registry_image: &self.registry_image,
             charts: &self.charts,
             surroundings: &self.surroundings,
+            admission: self.admission.as_deref(),
             locked: &self.locked,
             options: self.options,
         }

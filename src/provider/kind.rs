@@ -1,6 +1,7 @@
 //! kind's conventions, so that `kind get clusters`, `export logs`, `load` and `delete` see what we
 //! make as their own (kind v0.33, `pkg/cluster/internal/providers/podman`).
 
+pub mod admission;
 pub mod balancer;
 pub mod container;
 pub mod containerd;

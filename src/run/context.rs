@@ -22,7 +22,7 @@ use crate::state::lock::{SharedLock, Waiting};
 use crate::state::paths::{ClusterFolder, Paths};
 use crate::world::World;
 use crate::world::helm::Helm;
-use crate::world::kube::Kube;
+use crate::world::kube::{Admission, Kube};
 use crate::world::tool::Tool;
 use crate::{Error, Result};
 
@@ -52,6 +52,9 @@ pub struct Context {
     pub reservation: Option<Reservation>,
     /// What nodes refuse images with; none where the profile has no cache, and for removal.
     pub verifier: Option<Arc<Delivery>>,
+    /// By what the API server refuses names of images; none where nodes pull from anywhere, and for
+    /// removal.
+    pub admission: Option<Admission>,
     /// What images are held to; none where the profile has no cache, and for removal.
     pub locked: BTreeMap<ImageName, Locked>,
     /// What was there when the plan was made.
@@ -97,6 +100,7 @@ impl Context {
             spec: None,
             reservation: None,
             verifier: None,
+            admission: None,
             locked: BTreeMap::new(),
             observed: Observed::default(),
             sources: environment.sources.clone(),

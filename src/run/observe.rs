@@ -13,7 +13,7 @@ use crate::plan::observed::{
     ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage, NodeStage, Observed,
     ReleaseFacts,
 };
-use crate::provider::kind;
+use crate::provider::kind::{self, admission};
 use crate::provider::labels;
 use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, StandIns};
 use crate::state::credentials::Credentials;
@@ -237,6 +237,7 @@ async fn live(
     for node in kube.nodes().await.ok()? {
         live.nodes.insert(node.name.clone(), super::configure::live_node(node));
     }
+    live.admission = kube.admission(admission::NAME).await.unwrap_or_default();
     let classes = kube.storage_classes().await.unwrap_or_default();
     let wanted = ["standard-local", "fast-local", "backup-storage"];
     live.storage = wanted.iter().all(|class| classes.iter().any(|found| found.name == *class));

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::diagnosis::explain;
 use super::{
-    balancer, buckets, canary, components, control_plane, drain, evidence, images, node, nodes,
-    platform, power, registry, removal, smoke, surroundings,
+    admission, balancer, buckets, canary, components, control_plane, drain, evidence, images, node,
+    nodes, platform, power, registry, removal, smoke, surroundings,
 };
 use crate::plan::{Action, Step};
 use crate::state::kubeconfig;
@@ -27,6 +27,7 @@ impl Perform for Context {
             Action::RemoveRegistry => registry::remove(self).await,
             Action::CacheImage { image } => images::cache(self, id, image).await,
             Action::FetchImage { image, hosts } => images::pull_on_nodes(self, image, hosts).await,
+            Action::RestrictImages => admission::restrict(self, id).await,
             Action::ProveVerifier { hosts } => canary::prove(self, id, hosts).await,
             Action::LoadImage { image, hosts } => images::load(self, image, hosts).await,
             Action::KeepImage { id: image, names, kept, hosts } => {

@@ -8,7 +8,7 @@ use super::cache::hold;
 use super::cache::lock::Place;
 use super::context::shared_lock;
 use super::up::{Environment, Request};
-use super::{images, observe, pull_fault, reserve};
+use super::{admission, images, observe, pull_fault, reserve};
 use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
 use crate::provider::kind::verifier::Delivery;
@@ -21,6 +21,7 @@ use crate::spec::{
 use crate::state::keys::Keys;
 use crate::state::{cache_use, reservation};
 use crate::world::World;
+use crate::world::kube::Admission;
 use crate::{Error, Result};
 
 /// Everything that is known before a plan can be made.
@@ -39,6 +40,8 @@ pub struct Prepared {
     pub registry_image: ImageName,
     /// Digests of charts.
     pub charts: BTreeMap<String, String>,
+    /// By what the API server is to refuse names of images.
+    pub admission: Option<Admission>,
     /// What images are held to.
     pub locked: BTreeMap<ImageName, Locked>,
     /// What nodes are to be told of the network around them.
@@ -120,7 +123,7 @@ pub(super) async fn prepare(
     let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache, fingerprint);
     notes.extend(reserved.notes);
     notes.extend(held.notes);
-    let registry_image = registry_image()?;
+    let (registry_image, policy) = (registry_image()?, spec.profile.policy);
     let prepared = Prepared {
         spec,
         skipped,
@@ -129,6 +132,7 @@ pub(super) async fn prepare(
         node_image,
         registry_image,
         charts,
+        admission: admission::wanted(environment.sources, &world.env, policy)?,
         locked: held.images,
         surroundings,
         verifier,

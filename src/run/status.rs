@@ -76,6 +76,8 @@ pub struct CacheLine {
     pub unsigned: &'static str,
     /// Nodes that were seen to refuse what is not signed.
     pub proven: usize,
+    /// Whether the API server refuses pods by the names of their images, or warns of them.
+    pub names: bool,
     /// Images of the profile that it has, with a signature that counts.
     pub signed: usize,
     /// Images of the profile.
@@ -107,6 +109,7 @@ impl CacheLine {
         Some(CacheLine {
             unsigned,
             proven,
+            names: observed.live.as_ref().is_some_and(|live| live.admission.is_some()),
             state: match registry {
                 None => "missing",
                 Some(registry) if registry.running => "running",
@@ -130,6 +133,9 @@ impl std::fmt::Display for CacheLine {
             "not refused" => write!(f, "NOT enforced: only {proven} nodes were seen to refuse"),
             _ => f.write_str("unsigned ones run, containerd's log names them"),
         }?;
+        if !self.names {
+            f.write_str("; the API server does not look at names")?;
+        }
         // Of what the node starts with nothing is pulled, so nothing is asked.
         f.write_str("; outside of it: the node image and what it brings, the cache's own image")?;
         self.unprotected.map_or(Ok(()), |what| write!(f, "; {what}"))

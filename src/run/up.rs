@@ -202,6 +202,7 @@ async fn run(
         spec: Some(prepared.spec.clone()),
         reservation: Some(prepared.reservation.clone()),
         locked: prepared.locked.clone(),
+        admission: prepared.admission.clone(),
         verifier: prepared.verifier.clone(),
         observed,
         ..Context::new(environment, world, &prepared.spec.cluster.name)
@@ -244,6 +245,7 @@ fn plan_for(prepared: &Prepared, observed: &Observed, options: Options) -> Resul
         registry_image: &prepared.registry_image,
         charts: &prepared.charts,
         surroundings: &prepared.surroundings,
+        admission: prepared.admission.as_ref().map(|it| it.fingerprint.as_str()),
         locked: &prepared.locked,
         options,
     })

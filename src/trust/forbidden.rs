@@ -114,6 +114,16 @@ impl Pattern {
         Ok(Pattern { components, deep })
     }
 
+    /// What must stand next to each other.
+    pub fn components(&self) -> &[String] {
+        &self.components
+    }
+
+    /// Whether any may follow.
+    pub fn is_deep(&self) -> bool {
+        self.deep
+    }
+
     fn fits(&self, name: &Name) -> bool {
         let wanted = self.components.len();
         let fits = |part: &[String]| {

@@ -12,6 +12,7 @@ use kube::{Client, Config};
 
 use crate::{Error, Result};
 
+mod admission;
 mod canary;
 mod drain;
 mod fault;
@@ -25,6 +26,7 @@ mod release;
 mod service;
 mod workload;
 
+pub use admission::Admission;
 pub use canary::Probe;
 pub use drain::{Claim, Eviction, LocalVolume};
 pub use node::{NodeState, Taint};

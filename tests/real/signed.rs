@@ -9,7 +9,7 @@ use pipe::world::registry::{Manifest, Registry, Shape};
 use serde_json::{Value, json};
 
 use super::bad_days::failed;
-use super::host::podman;
+use super::host::{podman, text};
 use super::pipe::Home;
 use super::{Case, block_on};
 
@@ -52,7 +52,7 @@ fn proven(home: &Home) {
     assert_eq!(cache["unsigned"], "refused", "{cache}");
     assert_eq!((&cache["proven"], &cache["state"]), (&json!(2), &json!("running")), "{cache}");
     assert_eq!(cache["signed"], cache["images"], "{cache}");
-    assert_eq!(cache["images"], 1, "{cache}");
+    assert_eq!((&cache["images"], &cache["names"]), (&json!(1), &json!(true)), "{cache}");
 }
 
 /// What the first run took is written down, with the manifest under which nodes get it, and is what
@@ -112,10 +112,32 @@ fn others_are_refused(home: &Home) {
         "Pending",
         "it is not signed in the image cache",
     );
-    run(home, "forbidden", "docker.io/hashicorp/vault:1.20", "Pending", "OpenBao");
+    // By a node whatever asks it, and before that by the API server, in init containers too.
+    let pull = "ctr --namespace=k8s.io images pull --hosts-dir /etc/containerd/certs.d \
+        docker.io/hashicorp/vault:1.20 2>&1 || true";
+    let said = podman(["exec", HOSTS[1], "sh", "-c", pull]);
+    assert!(said.contains("OpenBao"), "{said}");
+    refused_by_name(home, "docker.io/hashicorp/vault:1.20", "take OpenBao");
+    refused_by_name(home, "r.example/mirror/Hashicorp/vault@sha256:00", "take OpenBao");
+    refused_by_name(home, "registry.example/app:1", "nodes pull from the local cache alone");
     run(home, "unknown", "docker.io/library/unknown:1", "Pending", "not found");
     let error = home.fails("images add docker.io/hashicorp/vault:1.20 -c one", 7);
     assert!(error.contains("OpenBao"), "{error}");
+}
+
+/// The API server makes no pod that has such an image anywhere.
+fn refused_by_name(home: &Home, image: &str, why: &str) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "named"},
+        "spec": {
+            "initContainers": [{"name": "init", "image": image}],
+            "containers": [{"name": "main", "image": "nats:2.15.2"}],
+        },
+    });
+    home.write("named.json", &pod.to_string());
+    let output = home.run("kubectl -c one -- apply --dry-run=server -f named.json");
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains(why), "{said}");
 }
 
 /// `images verify` names each image that is not as it should be, and no other.

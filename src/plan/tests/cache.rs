@@ -93,6 +93,24 @@ fn an_image_that_was_built_anew_is_cached_anew_and_one_that_was_pulled_is_not() 
     assert!(plan.step("load/nats-2.15.2").is_some(), "{:?}", ids(&plan));
 }
 
+#[test]
+fn the_api_server_is_told_of_names_when_they_change_and_let_be_without_a_cache() {
+    let step = |world: &World| world.plan().step("admission").is_some();
+    let mut world = World::cached("single");
+    world.admission = Some("a".to_owned());
+    assert!(step(&world), "a new cluster");
+    let mut world = World::cached("single").after().filled();
+    assert!(!step(&world));
+    world.admission = Some("a".to_owned());
+    assert!(step(&world), "made by an earlier pipe");
+    world.observed.live.as_mut().unwrap().admission = Some("a".to_owned());
+    assert_eq!(ids(&world.plan()), Vec::<&str>::new());
+    world.admission = Some("b".to_owned());
+    assert_eq!(ids(&world.plan()), ["admission"]);
+    world.admission = None;
+    assert_eq!(ids(&world.plan()), ["admission"], "the profile has no cache any more");
+}
+
 /// NATS' image is locked, to what these lines say.
 fn locked(world: &mut World, anchor: &str) {
     let text = format!(

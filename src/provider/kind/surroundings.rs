@@ -180,9 +180,15 @@ fn mirrors(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<FileToPut> {
 }
 
 /// Registries that nodes are told about one by one: their names come first in the cache.
-fn cached(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<String> {
+pub fn registries(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<String> {
     let mut all: Vec<String> = REGISTRIES.map(str::to_owned).into();
     all.extend(mirrors.keys().filter(|name| !REGISTRIES.contains(&name.as_str())).cloned());
+    all
+}
+
+/// The same, and all others.
+fn cached(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<String> {
+    let mut all = registries(mirrors);
     all.push(ANY.to_owned());
     all
 }
@@ -200,7 +206,8 @@ fn from_cache(cache: Ipv4Addr, mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Ve
     cached(mirrors).into_iter().map(file).collect()
 }
 
-fn hash(text: &str) -> String {
+/// Eight bytes of a digest: enough to tell two settings apart.
+pub(super) fn hash(text: &str) -> String {
     digest::hex(Sha256::digest(text.as_bytes()).get(..8).unwrap_or_default())
 }
 

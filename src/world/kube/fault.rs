@@ -51,6 +51,11 @@ pub(super) fn is_conflict(error: &Error) -> bool {
     error.code == "kube-conflict"
 }
 
+/// Whether the request itself was refused: 400, 403 or 422.
+pub(super) fn is_refused(error: &Error) -> bool {
+    matches!(error.code, "kube-invalid" | "kube-forbidden")
+}
+
 /// Whether the failure is a 404.
 pub(super) fn is_not_found(error: &Error) -> bool {
     error.code == "kube-not-found"

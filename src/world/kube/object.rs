@@ -130,7 +130,7 @@ impl Kube {
         Ok(classes)
     }
 
-    async fn apply_typed<K>(&self, api: &Api<K>, object: &Value) -> Result<()>
+    pub(super) async fn apply_typed<K>(&self, api: &Api<K>, object: &Value) -> Result<()>
     where
         K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
     {
