@@ -1,9 +1,11 @@
 //! Signatures of an image in a registry: written in both forms, read in both.
 
+use std::collections::BTreeSet;
+
 use oci_spec::image::Descriptor;
 
 use crate::trust::attached::{self, Attachment};
-use crate::trust::{KeyId, PublicKey, Refusal, SigningKey, bundle, simple};
+use crate::trust::{KeyId, PublicKey, SigningKey, bundle, simple};
 use crate::world::registry::{Manifest, Repository, Shape};
 use crate::{Error, Kind, Result};
 
@@ -80,18 +82,19 @@ async fn put(repository: &Repository, attachment: &Attachment) -> Result<Manifes
 /// # Errors
 /// [`Kind::Signature`] with why none of what is there counts; the registry does not answer.
 pub async fn verify(repository: &Repository, digest: &str, keys: &[PublicKey]) -> Result<KeyId> {
-    let mut refused: Vec<Refusal> = Vec::new();
+    // Both forms are often refused for the same reason.
+    let mut refused = BTreeSet::new();
     for it in bundles(repository, digest).await? {
         match bundle::verify(&it, digest, keys) {
             Ok(key) => return Ok(key),
-            Err(why) => refused.push(why),
-        }
+            Err(why) => refused.insert(why.to_string()),
+        };
     }
     for (_, it) in documents(repository, digest).await? {
         match simple::verify(&it, digest, keys) {
             Ok(key) => return Ok(key),
-            Err(why) => refused.push(why),
-        }
+            Err(why) => refused.insert(why.to_string()),
+        };
     }
     let what = format!("no signature counts for {}@{digest}", repository.name());
     let error = Error::new(Kind::Signature, "signature-refused", what);
