@@ -105,9 +105,17 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
 }
 
 async fn put(app: &App, operation: &str, names: Vec<String>, place: Place) -> Result<()> {
-    let forbidden = crate::spec::forbidden(&app.sources()?)?;
+    let sources = app.sources()?;
     let cluster = cluster_name(&place.cluster)?;
-    let request = Request { cluster, node: place.node, names, forbidden };
+    let request = Request {
+        // What is loaded was made by whoever loads it.
+        enforced: operation == "images add" && manage::is_enforced(&sources, &app.paths, &cluster)?,
+        forbidden: crate::spec::forbidden(&sources)?,
+        policies: crate::spec::policies(&sources)?,
+        cluster,
+        node: place.node,
+        names,
+    };
     request.permitted()?;
     let done = app.narrated(async |events| {
         // Another `pipe` may be replacing the nodes at this moment.

@@ -64,10 +64,12 @@ pub fn podman<const N: usize>(arguments: [&str; N]) -> String {
 /// Removes images that tests made: of a run that was killed, one would lose its name to the next build
 /// and then count as left behind.
 pub fn remove_test_images() {
-    let filter = "reference=localhost/pipe-e2e-*";
-    let names = podman(["images", "--filter", filter, "--format", "{{.Repository}}:{{.Tag}}"]);
-    for name in names.lines() {
-        podman(["rmi", "--force", name]);
+    for names in ["localhost/pipe-e2e-*", "docker.io/acme/pipe-e2e-*"] {
+        let filter = format!("reference={names}");
+        let found = podman(["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"]);
+        for name in found.lines() {
+            podman(["rmi", "--force", name]);
+        }
     }
 }
 

@@ -86,6 +86,12 @@ fn own_images_are_signed(home: &Home) {
     build(home, "pipe-e2e-own:1");
     home.ok("images load pipe-e2e-own:1 -c one");
     run(home, "own", "localhost/pipe-e2e-own:1", "Succeeded", "");
+    // As if it had been pulled from a registry: nothing says who made it.
+    let others = "docker.io/acme/pipe-e2e-other:1";
+    podman(["tag", "localhost/pipe-e2e-own:1", others]);
+    let error = home.fails(&format!("images add {others} -c one"), 7);
+    assert!(error.contains("[evidence-refused]") && error.contains("profiles/trust/"), "{error}");
+    podman(["rmi", others]);
     podman(["rmi", "localhost/pipe-e2e-own:1"]);
 }
 

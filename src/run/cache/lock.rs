@@ -172,7 +172,7 @@ pub(super) async fn find(
 }
 
 /// A profile enforces that there is evidence.
-fn unbelieved(image: &ImageName, locked: &Locked) -> Error {
+pub fn unbelieved(image: &ImageName, locked: &Locked) -> Error {
     Error::new(Kind::Signature, "evidence-refused", format!("{image} is not believed"))
         .because(&locked.evidence.words)
         .hint(format!(

@@ -13,12 +13,16 @@ use super::{explained, fetch, node_store, through};
 use crate::plan::observed::{CachedFacts, Kept, NodeImage};
 use crate::provider::{kind, labels};
 use crate::report::Events;
-use crate::run::cache::{Cache, fill, last_use};
+use crate::run::cache::resolve::Resolver;
+use crate::run::cache::{Cache, fill, last_use, lock};
 use crate::run::status::no_cluster;
 use crate::spec::problem::suggestion;
-use crate::spec::{ClusterName, ImageName};
+use crate::spec::source::Sources;
+use crate::spec::{Arch, ClusterName, ImageName, ImagePolicy, load_profile};
 use crate::state::paths::Paths;
+use crate::state::receipt::Receipt;
 use crate::trust::forbidden::Forbidden;
+use crate::trust::policy::Policies;
 use crate::world::World;
 use crate::world::engine::{ContainerLine, State};
 use crate::{Error, Kind, Result};
@@ -34,6 +38,19 @@ pub struct Request {
     pub names: Vec<String>,
     /// Images that must not run.
     pub forbidden: Forbidden,
+    /// What is enough to believe an image of a registry.
+    pub policies: Policies,
+    /// Whether the cluster runs only what is believed.
+    pub enforced: bool,
+}
+
+/// Whether the profile that a cluster was last brought to enforces signatures.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn is_enforced(sources: &Sources, paths: &Paths, cluster: &ClusterName) -> Result<bool> {
+    let Some(profile) = Receipt::load(&paths.cluster(cluster))?.profile else { return Ok(false) };
+    Ok(load_profile(sources, profile.as_str())?.policy == ImagePolicy::Enforce)
 }
 
 impl Request {
@@ -122,7 +139,7 @@ pub async fn add(
     let hosts = targets.iter().map(|target| target.host.as_str());
     if let Some(cache) = through::cache_of(world, paths, &request.cluster, hosts).await? {
         let fetched = tokio::select! {
-            fetched = fetch_all(world, &cache, &images, events) => fetched?,
+            fetched = fetch_all(world, &cache, request, &images, events, cancel) => fetched?,
             () = cancel.cancelled() => return Err(Error::interrupted()),
         };
         let done = pull(world, request, fetched, (targets, stopped)).await?;
@@ -157,21 +174,48 @@ pub async fn add(
     put((world, paths), request, events, chosen, Kept::Added, (targets, stopped)).await
 }
 
-/// Images into the cache, with what is there of them then.
+/// Images into the cache, with what is there of them then. What is judged is what is stored: of a new
+/// one the bytes are settled first.
 async fn fetch_all(
     world: &World,
     cache: &Cache,
+    request: &Request,
     images: &[ImageName],
     events: &Events,
+    cancel: &CancellationToken,
 ) -> Result<Vec<(ImageName, CachedFacts, u64)>> {
+    let resolver = Resolver {
+        env: &world.env,
+        engine: Some(&world.engine),
+        built: &world.built,
+        forbidden: &request.forbidden,
+        policies: &request.policies,
+        arch: Arch::of_host()?,
+        cancel,
+    };
     let mut fetched = Vec::new();
     for image in images {
         events.info(format!("looking for {image}"));
-        let built = match world.built.find(image.tagged()) {
-            Some(built) => world.engine.image(&built.local).await?.map(|found| found.id),
-            None => None,
+        let there = cache.look(image).await?;
+        let filled = match there.is_some_and(|there| there.signed_by.is_some()) {
+            true => {
+                let built = match world.built.find(image.tagged()) {
+                    Some(built) => world.engine.image(&built.local).await?.map(|found| found.id),
+                    None => None,
+                };
+                fill::fill(world, cache, image, built.as_deref()).await?
+            }
+            false => {
+                let found = resolver.resolve(image, true).await?;
+                if !found.evidence.is_enough() {
+                    if request.enforced {
+                        return Err(lock::unbelieved(image, &found));
+                    }
+                    events.warn(format!("{image} is not believed: {}", found.evidence.words));
+                }
+                fill::locked(world, cache, image, &found).await?
+            }
         };
-        let filled = fill::fill(world, cache, image, built.as_deref()).await?;
         let facts = cache.look(image).await?;
         let facts = facts.ok_or_else(|| Error::bug(format!("{image} is not in the cache")))?;
         fetched.push((image.clone(), facts, filled.sent));
