@@ -76,7 +76,7 @@ pub(in crate::run) async fn hold(
     if place.write(&file)? {
         let images: Vec<&str> = wanted.images.keys().map(ImageName::as_str).collect();
         let place = place.path.display();
-        notes.push(format!(
+        events.info(format!(
             "locked in {place}, which says why each is believed: {}",
             images.join(", ")
         ));
