@@ -87,12 +87,17 @@ pub(in crate::run) async fn hold(
 /// What a profile needs and the lock does not have as the profile takes it, and why.
 fn unlocked(file: &LockFile, needs: &Needs) -> BTreeMap<ImageName, String> {
     let open = needs.images.iter().filter_map(|(image, need)| {
-        let why = match file.images.get(image) {
-            None => format!("{image} is not in it"),
-            Some(locked) => match locked.evidence.stand_in.as_ref().filter(|_| !need.stand_ins) {
-                None => return None,
-                Some(what) => format!("{image} is a stand-in, {what}, which the profile refuses"),
-            },
+        let Some(locked) = file.images.get(image) else {
+            return Some((image.clone(), format!("{image} is not in it")));
+        };
+        let evidence = &locked.evidence;
+        let stand_in = evidence.stand_in.as_ref().filter(|_| !need.stand_ins);
+        let why = match stand_in {
+            Some(what) => format!("{image} is a stand-in, {what}, which the profile refuses"),
+            None if need.enforced && !evidence.is_enough() => {
+                format!("{image} is not believed: {}", evidence.words)
+            }
+            None => return None,
         };
         Some((image.clone(), why))
     });
@@ -147,4 +152,51 @@ pub(in crate::run) async fn served(
         place.write(&file)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::cache::lock::Need;
+    use crate::spec::ProfileName;
+    use crate::spec::lock_file::{Anchor, Source};
+    use crate::trust::policy::Verdict;
+
+    #[test]
+    fn what_the_lock_has_is_taken_where_the_profile_takes_it() {
+        let image = |name: &str| ImageName::parse(name).unwrap();
+        let locked = |class: Class, stand_in: Option<&str>| Locked {
+            profiles: BTreeSet::from([ProfileName::parse("other").unwrap()]),
+            source: Source::Engine,
+            anchor: Anchor::Config { config: String::new(), served: None, media_type: None },
+            platforms: BTreeMap::new(),
+            evidence: Verdict {
+                class,
+                words: "nobody signed it".to_owned(),
+                by: None,
+                stand_in: stand_in.map(str::to_owned),
+            },
+            at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let file = LockFile {
+            images: BTreeMap::from([
+                (image("r.io/good:1"), locked(Class::Built, None)),
+                (image("r.io/other:1"), locked(Class::Built, Some("another"))),
+                (image("r.io/unknown:1"), locked(Class::None, None)),
+            ]),
+        };
+        let open = |stand_ins: bool, enforced: bool| {
+            let need = Need { profiles: BTreeSet::new(), stand_ins, optional: false, enforced };
+            let names = ["r.io/good:1", "r.io/other:1", "r.io/unknown:1", "r.io/new:1"];
+            let images = names.map(|name| (image(name), need.clone())).into();
+            let needs = Needs { profiles: BTreeSet::new(), images };
+            unlocked(&file, &needs).into_values().collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(open(true, false), "r.io/new:1 is not in it");
+        insta::assert_snapshot!(open(false, true), @r"
+        r.io/new:1 is not in it
+        r.io/other:1 is a stand-in, another, which the profile refuses
+        r.io/unknown:1 is not believed: nobody signed it
+        ");
+    }
 }
