@@ -2,6 +2,8 @@
 //! that is full. Whatever happens, nothing is served that is not whole and signed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pipe::report::Events;
 use pipe::run::cache::fill::{self, Source};
@@ -122,7 +124,42 @@ async fn fills() {
     assert!(error.causes.concat().contains("does not have"), "{error:?}");
     assert!(error.hints.concat().contains("pipe images lock"), "{error:?}");
     is_good(&empty, 0).await;
+
+    // A cache that goes away in the middle is the cause, not an image that can be had nowhere.
+    let big = put_image(&theirs, &"seed".repeat(20_000)).await.unwrap();
+    theirs.put_manifest(&big, Some("2.0")).await.unwrap();
+    let image = ImageName::parse(&format!("{NAME}:2.0")).unwrap();
+    let uploads = elsewhere.folder.path().join("store");
+    let killed = async {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // In distribution's word and in Zot's.
+        while folders_called(&uploads, &["_uploads", ".uploads"]).is_empty() {
+            assert!(Instant::now() < deadline, "nothing was ever uploaded");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(elsewhere);
+    };
+    let fill = fill::fill(&scene.world, &empty, &image, None);
+    let (error, ()) = tokio::join!(fill, killed);
+    let error = error.unwrap_err();
+    assert_eq!(error.code, "cache-stopped", "{error:?}");
     scene.end().await;
+}
+
+/// Folders below `folder` with one of these names.
+fn folders_called(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if names.iter().any(|name| entry.file_name() == *name) {
+                found.push(entry.path());
+            } else if entry.path().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    found
 }
 
 async fn full() {

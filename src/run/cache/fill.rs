@@ -54,6 +54,15 @@ pub async fn fill(
     image: &ImageName,
     built: Option<&str>,
 ) -> Result<Filled> {
+    named(cache, fill_in(world, cache, image, built).await).await
+}
+
+async fn fill_in(
+    world: &World,
+    cache: &Cache,
+    image: &ImageName,
+    built: Option<&str>,
+) -> Result<Filled> {
     let there = cache.look(image).await?;
     if let Some(there) = there.as_ref().filter(|there| there.signed_by.is_some())
         && built.is_none_or(|built| there.id.as_deref() == Some(built))
@@ -93,6 +102,15 @@ pub async fn locked(
     image: &ImageName,
     locked: &Locked,
 ) -> Result<Filled> {
+    named(cache, locked_in(world, cache, image, locked).await).await
+}
+
+async fn locked_in(
+    world: &World,
+    cache: &Cache,
+    image: &ImageName,
+    locked: &Locked,
+) -> Result<Filled> {
     let references = [Some(image.tag()), locked.manifest()];
     for reference in references.into_iter().flatten() {
         let Some(there) = cache.look_at(image, reference).await? else { continue };
@@ -123,6 +141,19 @@ pub async fn locked(
         .hint("lock what its name leads to now, and look at what changed: pipe images lock"),
         _ => error,
     })
+}
+
+/// A cache that went away is the cause, whatever failed because of it: not an image that can be had
+/// nowhere.
+async fn named(cache: &Cache, filled: Result<Filled>) -> Result<Filled> {
+    match filled {
+        Err(error) if cache.registry.ping().await.is_err() => {
+            Err(Error::host("cache-stopped", "the image cache stopped while it was filled")
+                .because(error)
+                .hint("run the same command again: what has come is not fetched again"))
+        }
+        filled => filled,
+    }
 }
 
 /// The tag comes last: whatever breaks off before, nothing is found under it that is not signed.
