@@ -7,6 +7,7 @@ use super::app::App;
 use super::cluster_name;
 use crate::Result;
 use crate::report::{Table, format};
+use crate::run::images::add;
 use crate::run::images::inventory::{From, Row, inventory};
 use crate::run::images::manage::{self, Outcome, Request};
 
@@ -109,7 +110,7 @@ async fn put(app: &App, operation: &str, names: Vec<String>, place: Place) -> Re
     let cluster = cluster_name(&place.cluster)?;
     let request = Request {
         // What is loaded was made by whoever loads it.
-        enforced: operation == "images add" && manage::is_enforced(&sources, &app.paths, &cluster)?,
+        enforced: operation == "images add" && add::is_enforced(&sources, &app.paths, &cluster)?,
         forbidden: crate::spec::forbidden(&sources)?,
         policies: crate::spec::policies(&sources)?,
         cluster,
@@ -121,7 +122,7 @@ async fn put(app: &App, operation: &str, names: Vec<String>, place: Place) -> Re
         // Another `pipe` may be replacing the nodes at this moment.
         let _lock = app.lock(&request.cluster, operation, events).await?;
         app.looking(async |world| match operation {
-            "images add" => manage::add(world, &app.paths, &request, events, &app.cancel).await,
+            "images add" => add::add(world, &app.paths, &request, events, &app.cancel).await,
             _ => interruptible(app, manage::load(world, &app.paths, &request, events)).await,
         })
         .await

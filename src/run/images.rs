@@ -12,6 +12,7 @@ use crate::world::built::BuiltImage;
 use crate::world::engine::{Exec, PullProgress};
 use crate::{Error, Result};
 
+pub mod add;
 mod fetch;
 pub mod inventory;
 pub mod manage;
