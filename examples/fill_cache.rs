@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use pipe::run::cache::Cache;
 use pipe::run::cache::fill::{self, Source};
+use pipe::run::cache::meter::Meter;
 use pipe::spec::ImageName;
 use pipe::spec::name::url::MirrorUrl;
 use pipe::state::keys::Keys;
@@ -35,7 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let trusted = vec![signing.public().clone()];
     let cache = Cache { registry: Registry::own(cache, None)?, keys: Keys { signing, trusted } };
     let began = Instant::now();
-    let filled = fill::fill(&world, &cache, &ImageName::parse(image)?, None).await;
+    let filled =
+        fill::fill(&world, &cache, &ImageName::parse(image)?, None, &Meter::default()).await;
     let took = began.elapsed();
     world.release(true).await?;
     let filled = filled?;

@@ -26,6 +26,7 @@ pub mod holdings;
 pub mod keyless;
 pub(super) mod last_use;
 pub mod lock;
+pub mod meter;
 mod places;
 pub mod prune;
 pub mod resolve;

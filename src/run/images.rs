@@ -2,6 +2,7 @@
 
 use futures::future::try_join_all;
 
+use super::cache::meter::Meter;
 use super::cache::{Cache, fill, hold};
 use super::context::Context;
 use super::pull_fault::explained;
@@ -52,13 +53,18 @@ pub(super) async fn pull(context: &Context, id: &str, image: &ImageName) -> Resu
 pub(super) async fn cache(context: &Context, id: &str, image: &ImageName) -> Result<()> {
     let cache = open_cache(context).await?;
     let locked = context.locked.get(image);
+    let (events, step, name) = (context.events.clone(), id.to_owned(), image.short());
+    let meter = Meter::new(move |done, total| {
+        let (id, message) = (step.clone(), format!("copying {name}"));
+        events.send(Event::StepProgress { id, message, bytes: Some((done, total)) });
+    });
     let fill = async {
         match locked {
-            Some(locked) => fill::locked(&context.world, &cache, image, locked).await,
+            Some(locked) => fill::locked(&context.world, &cache, image, locked, &meter).await,
             None => {
                 let facts = context.observed.images.get(image.as_str());
                 let built = facts.and_then(ImageFacts::made_here);
-                fill::fill(&context.world, &cache, image, built).await
+                fill::fill(&context.world, &cache, image, built, &meter).await
             }
         }
     };

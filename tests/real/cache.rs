@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use pipe::run::cache::copy::{Freight, copy};
+use pipe::run::cache::meter::Meter;
 use pipe::run::cache::signatures::{self, Pen};
 use pipe::trust::{PublicKey, SigningKey, attached, bundle};
 use pipe::world::registry::{Manifest, Repository, Shape};
@@ -140,7 +141,8 @@ async fn copies() {
     signatures::sign(&from, &index.digest, pen).await.unwrap();
 
     let freight = Freight { digest: &index.digest, tag: Some("1.0"), arches: &["amd64"] };
-    let first = copy(&from, &to, freight).await.unwrap();
+    let meter = &Meter::default();
+    let first = copy(&from, &to, freight, meter).await.unwrap();
     assert!(first.sent > 0, "{first:?}");
     assert_eq!(to.manifest("1.0").await.unwrap().as_ref(), Some(&index), "the index stays whole");
     assert_eq!(to.manifest(&children[0].digest).await.unwrap().as_ref(), Some(&children[0]));
@@ -154,14 +156,15 @@ async fn copies() {
     if std::env::var_os("PIPE_TEST_ZOT").is_none() {
         assert_eq!(to.manifest(&children[1].digest).await.unwrap(), None, "nobody needs it");
     }
-    let again = copy(&from, &to, freight).await.unwrap();
+    let again = copy(&from, &to, freight, meter).await.unwrap();
     assert_eq!(again.sent, 0, "sent twice: {again:?}");
 
-    let error = copy(&from, &to, Freight { arches: &["riscv64"], ..freight }).await.unwrap_err();
+    let error =
+        copy(&from, &to, Freight { arches: &["riscv64"], ..freight }, meter).await.unwrap_err();
     assert_eq!(error.code, "image-platform");
     assert!(error.to_string().contains("linux/amd64, linux/arm64"), "{error:?}");
     let gone = attached::sha256(b"gone");
-    let error = copy(&from, &to, Freight { digest: &gone, ..freight }).await.unwrap_err();
+    let error = copy(&from, &to, Freight { digest: &gone, ..freight }, meter).await.unwrap_err();
     assert_eq!(error.code, "manifest-unknown");
     assert!(error.hints[0].contains("lock"), "{error:?}");
 }

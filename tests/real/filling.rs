@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pipe::report::Events;
 use pipe::run::cache::fill::{self, Source};
+use pipe::run::cache::meter::Meter;
 use pipe::run::cache::{Cache, verify};
 use pipe::spec::ImageName;
 use pipe::spec::lock_file::{self, Anchor, Locked};
@@ -97,7 +99,8 @@ async fn fills() {
     let (index, children) = put_index(&theirs, "1.0").await.unwrap();
     let here = Server::start().await;
     let (cache, image) = (cache_in(&here), image());
-    let one = || fill::fill(&scene.world, &cache, &image, None);
+    let silent = Meter::default();
+    let one = || fill::fill(&scene.world, &cache, &image, None, &silent);
     let (first, second, third) = tokio::join!(one(), one(), one());
     for filled in [first, second, third] {
         assert_eq!(filled.unwrap().digest, index.digest);
@@ -109,16 +112,16 @@ async fn fills() {
     let ours = cache.repository(&image).unwrap();
     ours.put_manifest(&children[0], Some("1.0")).await.unwrap();
     let held = locked(&index);
-    let filled = fill::locked(&scene.world, &cache, &image, &held).await.unwrap();
+    let filled = fill::locked(&scene.world, &cache, &image, &held, &silent).await.unwrap();
     assert_eq!((filled.digest, filled.source), (index.digest.clone(), Source::Cache));
     assert_eq!(ours.manifest("1.0").await.unwrap().unwrap().digest, index.digest);
 
     // Gone upstream: who has it keeps it, and who has not is told.
     assert!(theirs.remove_manifest(&index.digest).await.unwrap());
-    fill::locked(&scene.world, &cache, &image, &held).await.unwrap();
+    fill::locked(&scene.world, &cache, &image, &held, &silent).await.unwrap();
     let elsewhere = Server::start().await;
     let empty = cache_in(&elsewhere);
-    let error = fill::locked(&scene.world, &empty, &image, &held).await.unwrap_err();
+    let error = fill::locked(&scene.world, &empty, &image, &held, &silent).await.unwrap_err();
     assert_eq!(error.code, "locked-gone", "{error:?}");
     assert!(error.what.contains(&index.digest), "{error:?}");
     assert!(error.causes.concat().contains("does not have"), "{error:?}");
@@ -139,7 +142,7 @@ async fn fills() {
         }
         drop(elsewhere);
     };
-    let fill = fill::fill(&scene.world, &empty, &image, None);
+    let fill = fill::fill(&scene.world, &empty, &image, None, &silent);
     let (error, ()) = tokio::join!(fill, killed);
     let error = error.unwrap_err();
     assert_eq!(error.code, "cache-stopped", "{error:?}");
@@ -175,14 +178,20 @@ async fn full() {
     let ballast = disk.path("ballast");
     SmallDisk::fill(&ballast, 1 << 20);
 
-    let error = fill::fill(&scene.world, &cache, &image, None).await.unwrap_err();
+    let error =
+        fill::fill(&scene.world, &cache, &image, None, &Meter::default()).await.unwrap_err();
     assert_eq!(error.code, "registry-full", "{error:?}");
     assert!(error.hints.concat().contains("podman system df"), "{error:?}");
     is_good(&cache, 0).await;
 
     std::fs::remove_file(&ballast).unwrap();
-    fill::fill(&scene.world, &cache, &image, None).await.unwrap();
+    let told: Arc<Mutex<(u64, u64)>> = Arc::default();
+    let out = Arc::clone(&told);
+    let meter = Meter::new(move |done, total| *out.lock().unwrap() = (done, total));
+    let filled = fill::fill(&scene.world, &cache, &image, None, &meter).await.unwrap();
     is_good(&cache, 1).await;
+    let (done, total) = *told.lock().unwrap();
+    assert!(done == total && total >= filled.sent && filled.sent > 4_000_000, "{done} {total}");
     drop((here, disk));
     scene.end().await;
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pipe::run::cache::copy::{Freight, copy};
+use pipe::run::cache::meter::Meter;
 use pipe::world::registry::{Manifest, Registry, Shape};
 use serde_json::{Value, json};
 
@@ -109,7 +110,7 @@ fn others_are_refused(home: &Home) {
         // Signed, and forbidden all the same.
         let vault = registry.repository("docker.io/hashicorp/vault");
         let freight = Freight { digest: &signed.digest, tag: Some("1.20"), arches: &[] };
-        copy(&own, &vault, freight).await.unwrap();
+        copy(&own, &vault, freight, &Meter::default()).await.unwrap();
     });
     run(
         home,

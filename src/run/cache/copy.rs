@@ -7,6 +7,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{Descriptor, ImageManifest};
 
+use super::meter::Meter;
 use crate::trust::attached;
 use crate::world::registry::{Download, Manifest, Repository, Shape};
 use crate::{Error, Result};
@@ -46,12 +47,17 @@ impl std::ops::AddAssign for Copied {
 ///
 /// # Errors
 /// A registry does not answer or refuses, or bytes are not what their digest names.
-pub async fn copy(from: &Repository, to: &Repository, freight: Freight<'_>) -> Result<Copied> {
+pub async fn copy(
+    from: &Repository,
+    to: &Repository,
+    freight: Freight<'_>,
+    meter: &Meter,
+) -> Result<Copied> {
     let manifest = whole(from, freight.digest).await?;
     let mut copied = Copied::default();
     match manifest.shape()? {
         Shape::Image(shape) => {
-            copied += blobs(from, to, &shape).await?;
+            copied += blobs(from, to, &shape, meter).await?;
             to.put_manifest(&manifest, None).await?;
         }
         Shape::Index(index) => {
@@ -61,17 +67,17 @@ pub async fn copy(from: &Repository, to: &Repository, freight: Freight<'_>) -> R
                 return Err(not_for(from, &freight, index.manifests()));
             }
             for child in needed {
-                copied += image(from, to, child.digest().as_ref()).await?;
+                copied += image(from, to, child.digest().as_ref(), meter).await?;
             }
             if to.put_manifest(&manifest, None).await.is_err() {
                 for child in others {
-                    copied += image(from, to, child.digest().as_ref()).await?;
+                    copied += image(from, to, child.digest().as_ref(), meter).await?;
                 }
                 to.put_manifest(&manifest, None).await?;
             }
         }
     }
-    copied += referrers(from, to, freight.digest).await?;
+    copied += referrers(from, to, freight.digest, meter).await?;
     // From here on it is found.
     if freight.tag.is_some() {
         to.put_manifest(&manifest, freight.tag).await?;
@@ -110,25 +116,30 @@ async fn whole(from: &Repository, digest: &str) -> Result<Manifest> {
 }
 
 /// One image with its referrers, without a tag.
-async fn image(from: &Repository, to: &Repository, digest: &str) -> Result<Copied> {
+async fn image(from: &Repository, to: &Repository, digest: &str, meter: &Meter) -> Result<Copied> {
     let manifest = whole(from, digest).await?;
     let Shape::Image(shape) = manifest.shape()? else {
         let what = format!("{}@{digest} cannot be copied", from.name());
         return Err(Error::failed("manifest-invalid", what).because("an index in an index"));
     };
-    let mut copied = blobs(from, to, &shape).await?;
+    let mut copied = blobs(from, to, &shape, meter).await?;
     to.put_manifest(&manifest, None).await?;
-    copied += referrers(from, to, digest).await?;
+    copied += referrers(from, to, digest, meter).await?;
     Ok(copied)
 }
 
 /// What its publisher hung on it: signatures, provenance, lists of what is in it.
-async fn referrers(from: &Repository, to: &Repository, digest: &str) -> Result<Copied> {
+async fn referrers(
+    from: &Repository,
+    to: &Repository,
+    digest: &str,
+    meter: &Meter,
+) -> Result<Copied> {
     let mut copied = Copied::default();
     for referrer in from.referrers(digest).await? {
         let manifest = whole(from, referrer.digest().as_ref()).await?;
         let Ok(Shape::Image(shape)) = manifest.shape() else { continue };
-        copied += blobs(from, to, &shape).await?;
+        copied += blobs(from, to, &shape, meter).await?;
         let kind = referrer.artifact_type().as_ref().map(ToString::to_string).unwrap_or_default();
         to.put_referrer(&manifest, digest, &kind).await?;
     }
@@ -138,18 +149,24 @@ async fn referrers(from: &Repository, to: &Repository, digest: &str) -> Result<C
         // Ours, with signatures of this very key, stay.
         && to.manifest(&tag).await?.is_none()
     {
-        copied += blobs(from, to, &shape).await?;
+        copied += blobs(from, to, &shape, meter).await?;
         to.put_manifest(&manifest, Some(&tag)).await?;
     }
     Ok(copied)
 }
 
-async fn blobs(from: &Repository, to: &Repository, image: &ImageManifest) -> Result<Copied> {
+async fn blobs(
+    from: &Repository,
+    to: &Repository,
+    image: &ImageManifest,
+    meter: &Meter,
+) -> Result<Copied> {
     let all = image.layers().iter().chain([image.config()]);
     // Made one by one: a closure over borrowed entries would not do for a task on several threads.
     let mut copies = Vec::new();
     for blob in all {
-        copies.push(one(from, to, blob).boxed());
+        meter.expect(blob.size());
+        copies.push(one(from, to, blob, meter).boxed());
     }
     stream::iter(copies)
         .buffer_unordered(AT_ONCE)
@@ -160,13 +177,21 @@ async fn blobs(from: &Repository, to: &Repository, image: &ImageManifest) -> Res
         .await
 }
 
-async fn one(from: &Repository, to: &Repository, blob: &Descriptor) -> Result<Copied> {
+async fn one(
+    from: &Repository,
+    to: &Repository,
+    blob: &Descriptor,
+    meter: &Meter,
+) -> Result<Copied> {
     let (digest, size) = (blob.digest().as_ref(), blob.size());
     if to.blob_size(digest).await?.is_some() {
+        meter.advance(size);
         return Ok(Copied { sent: 0, there: size });
     }
     let download = from.download(digest, size).await?;
-    to.upload(digest, chunks(download)).await?;
+    let meter = meter.clone();
+    let counted = chunks(download).inspect_ok(move |chunk| meter.advance(chunk.len() as u64));
+    to.upload(digest, counted).await?;
     Ok(Copied { sent: size, there: 0 })
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::copy::{self, Freight};
+use super::meter::Meter;
 use super::signatures::{self, Pen};
 use super::{Cache, places, upload};
 use crate::spec::lock_file::{self, Anchor, Locked};
@@ -53,8 +54,9 @@ pub async fn fill(
     cache: &Cache,
     image: &ImageName,
     built: Option<&str>,
+    meter: &Meter,
 ) -> Result<Filled> {
-    named(cache, fill_in(world, cache, image, built).await).await
+    named(cache, fill_in(world, cache, image, built, meter).await).await
 }
 
 async fn fill_in(
@@ -62,6 +64,7 @@ async fn fill_in(
     cache: &Cache,
     image: &ImageName,
     built: Option<&str>,
+    meter: &Meter,
 ) -> Result<Filled> {
     let there = cache.look(image).await?;
     if let Some(there) = there.as_ref().filter(|there| there.signed_by.is_some())
@@ -70,16 +73,16 @@ async fn fill_in(
         return Ok(Filled { digest: there.digest.clone(), source: Source::Cache, sent: 0 });
     }
     if let Some(id) = built {
-        return from_engine(world, cache, image, id).await;
+        return from_engine(world, cache, image, id, meter).await;
     }
     let reference = image.digest().unwrap_or(image.tag());
-    let refused = match from_upstream(world, cache, image, reference).await {
+    let refused = match from_upstream(world, cache, image, reference, meter).await {
         Ok(filled) => return Ok(filled),
         Err(error) if error.code == registry::FULL => return Err(error),
         Err(error) => error,
     };
     match world.engine.image(image.tagged()).await? {
-        Some(found) => from_engine(world, cache, image, &found.id).await,
+        Some(found) => from_engine(world, cache, image, &found.id, meter).await,
         // What somebody else wrote is not signed for them.
         None => Err(match there {
             None => refused,
@@ -101,8 +104,9 @@ pub async fn locked(
     cache: &Cache,
     image: &ImageName,
     locked: &Locked,
+    meter: &Meter,
 ) -> Result<Filled> {
-    named(cache, locked_in(world, cache, image, locked).await).await
+    named(cache, locked_in(world, cache, image, locked, meter).await).await
 }
 
 async fn locked_in(
@@ -110,6 +114,7 @@ async fn locked_in(
     cache: &Cache,
     image: &ImageName,
     locked: &Locked,
+    meter: &Meter,
 ) -> Result<Filled> {
     let references = [Some(image.tag()), locked.manifest()];
     for reference in references.into_iter().flatten() {
@@ -126,9 +131,9 @@ async fn locked_in(
         }
     }
     let filled = match &locked.anchor {
-        Anchor::Digest { digest, .. } => from_upstream(world, cache, image, digest).await,
+        Anchor::Digest { digest, .. } => from_upstream(world, cache, image, digest, meter).await,
         Anchor::Config { config, .. } => {
-            from_engine(world, cache, image, lock_file::hex(config)).await
+            from_engine(world, cache, image, lock_file::hex(config), meter).await
         }
     };
     filled.map_err(|error| match error.code {
@@ -179,6 +184,7 @@ pub async fn from_engine(
     cache: &Cache,
     image: &ImageName,
     id: &str,
+    meter: &Meter,
 ) -> Result<Filled> {
     let repository = &cache.repository(image)?;
     let Some(found) = world.engine.image(id).await? else {
@@ -196,7 +202,7 @@ pub async fn from_engine(
     let parts = SyncIoBridge::new(StreamReader::new(archive::parts(parts).boxed()));
     let (name, ids) = (image.to_string(), [id]);
     let export = archive::export(&world.engine, &ids, sinks, &name);
-    let (exported, uploaded) = tokio::join!(export, upload::upload(repository, parts));
+    let (exported, uploaded) = tokio::join!(export, upload::upload(repository, parts, meter));
     let upload::Uploaded { manifest, sent } = uploaded?;
     exported?;
     seal(cache, repository, image, &manifest).await?;
@@ -231,6 +237,7 @@ async fn from_upstream(
     cache: &Cache,
     image: &ImageName,
     reference: &str,
+    meter: &Meter,
 ) -> Result<Filled> {
     let arch = Arch::of_host()?;
     let arches = [arch.as_str()];
@@ -249,7 +256,7 @@ async fn from_upstream(
             }
         };
         let freight = Freight { digest: &found.digest, tag: None, arches: &arches };
-        match copy::copy(&place.repository, repository, freight).await {
+        match copy::copy(&place.repository, repository, freight, meter).await {
             Ok(copied) => {
                 seal(cache, repository, image, &found).await?;
                 let (digest, source) = (found.digest, Source::Upstream);

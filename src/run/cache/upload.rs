@@ -9,6 +9,7 @@ use futures::stream;
 use oci_spec::image::ImageIndex;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use super::meter::Meter;
 use crate::world::registry::{Manifest, Repository, Shape};
 use crate::{Error, Result};
 
@@ -53,12 +54,14 @@ pub struct Uploaded {
 pub async fn upload(
     repository: &Repository,
     archive: impl Read + Send + 'static,
+    meter: &Meter,
 ) -> Result<Uploaded> {
     let (out, mut blobs) = mpsc::channel(1);
     let reading = tokio::task::spawn_blocking(move || read(archive, &out));
     let (mut sent, mut failed) = (0, None);
     while let Some(blob) = blobs.recv().await {
-        match one(repository, blob).await {
+        meter.expect(blob.size);
+        match one(repository, blob, meter).await {
             Ok(bytes) => sent += bytes,
             Err(error) => {
                 failed = Some(error);
@@ -77,18 +80,19 @@ pub async fn upload(
     Ok(Uploaded { manifest, sent: sent + more })
 }
 
-async fn one(repository: &Repository, blob: Blob) -> Result<u64> {
+async fn one(repository: &Repository, blob: Blob, meter: &Meter) -> Result<u64> {
     if repository.blob_size(&blob.digest).await?.is_some() {
         let mut chunks = blob.chunks;
         // Read to its end: the archive goes on behind it.
         while let Some(chunk) = chunks.recv().await {
-            chunk.map_err(|error| broken().because(error))?;
+            meter.advance(chunk.map_err(|error| broken().because(error))?.len() as u64);
         }
         return Ok(0);
     }
     let content = stream::unfold(blob.chunks, async |mut chunks| {
-        let chunk = chunks.recv().await?;
-        Some((chunk.map_err(|error| broken().because(error)), chunks))
+        let chunk = chunks.recv().await?.map_err(|error| broken().because(error));
+        meter.advance(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+        Some((chunk, chunks))
     });
     repository.upload(&blob.digest, content).await?;
     Ok(blob.size)

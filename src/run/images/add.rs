@@ -10,6 +10,7 @@ use super::transfer::Cargo;
 use super::{explained, fetch, through};
 use crate::plan::observed::{CachedFacts, Kept};
 use crate::report::Events;
+use crate::run::cache::meter::Meter;
 use crate::run::cache::resolve::Resolver;
 use crate::run::cache::{Cache, fill, last_use, lock};
 use crate::spec::source::Sources;
@@ -111,7 +112,7 @@ async fn fetch_all(
                     Some(built) => world.engine.image(&built.local).await?.map(|found| found.id),
                     None => None,
                 };
-                fill::fill(world, cache, image, built.as_deref()).await?
+                fill::fill(world, cache, image, built.as_deref(), &Meter::default()).await?
             }
             false => {
                 let found = resolver.resolve(image, true).await?;
@@ -121,7 +122,7 @@ async fn fetch_all(
                     }
                     events.warn(format!("{image} is not believed: {}", found.evidence.words));
                 }
-                fill::locked(world, cache, image, &found).await?
+                fill::locked(world, cache, image, &found, &Meter::default()).await?
             }
         };
         let facts = cache.look(image).await?;

@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 
 use super::transfer::{self, Cargo};
 use super::{node_store, transfer::transfer};
+use crate::run::cache::meter::Meter;
 use crate::run::cache::{Cache, fill};
 use crate::run::surroundings::read_told;
 use crate::spec::{ClusterName, ImageName};
@@ -47,7 +48,7 @@ pub(super) async fn send(world: &World, cache: Option<&Cache>, cargo: &[Cargo]) 
         let names = image.names.iter().map(|name| ImageName::parse(name).map_err(Error::bug));
         let names: Vec<ImageName> = names.collect::<Result<_>>()?;
         let Some((first, others)) = names.split_first() else { continue };
-        let filled = fill::from_engine(world, cache, first, &image.id).await?;
+        let filled = fill::from_engine(world, cache, first, &image.id, &Meter::default()).await?;
         sent += filled.sent;
         for name in others {
             fill::also(cache, first, &filled.digest, name).await?;
