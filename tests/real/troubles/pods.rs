@@ -81,7 +81,7 @@ pub fn troubles(home: &Home, troubles: &[Trouble]) {
         // Nothing has to happen before the scheduler, or its absence, says why.
         let scheduled =
             !matches!(name, "pod-selector" | "pod-no-room" | "pod-storage-class" | "pod-taint");
-        write(home, if scheduled { "10s" } else { "5s" }, command, more);
+        write(home, if scheduled { "20s" } else { "5s" }, command, more);
         if name == "pod-taint" {
             home.ok(&format!("kubectl -c one -- taint node {NODE} team=db:NoSchedule"));
         }
