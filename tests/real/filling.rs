@@ -64,6 +64,10 @@ impl Scene {
     }
 }
 
+fn on_zot() -> bool {
+    std::env::var_os("PIPE_TEST_ZOT").is_some()
+}
+
 fn cache_in(server: &Server) -> Cache {
     let signing = SigningKey::generate().unwrap();
     let trusted = vec![signing.public().clone()];
@@ -108,12 +112,15 @@ async fn fills() {
     is_good(&cache, 1).await;
 
     // What is locked stays, wherever the tag leads upstream, or somebody moved it here.
+    // Zot keeps nothing that lost its last tag.
+    theirs.put_manifest(&index, Some("former")).await.unwrap();
     theirs.put_manifest(&children[0], Some("1.0")).await.unwrap();
     let ours = cache.repository(&image).unwrap();
     ours.put_manifest(&children[0], Some("1.0")).await.unwrap();
     let held = locked(&index);
     let filled = fill::locked(&scene.world, &cache, &image, &held, &silent).await.unwrap();
-    assert_eq!((filled.digest, filled.source), (index.digest.clone(), Source::Cache));
+    assert_eq!(filled.digest, index.digest);
+    assert_eq!(filled.source, if on_zot() { Source::Upstream } else { Source::Cache });
     assert_eq!(ours.manifest("1.0").await.unwrap().unwrap().digest, index.digest);
 
     // Gone upstream: who has it keeps it, and who has not is told.
@@ -180,7 +187,9 @@ async fn full() {
 
     let error =
         fill::fill(&scene.world, &cache, &image, None, &Meter::default()).await.unwrap_err();
-    assert_eq!(error.code, "registry-full", "{error:?}");
+    // Zot answers 500 and does not say why.
+    let code = if on_zot() { "cache-refused" } else { "registry-full" };
+    assert_eq!(error.code, code, "{error:?}");
     assert!(error.hints.concat().contains("podman system df"), "{error:?}");
     is_good(&cache, 0).await;
 

@@ -22,6 +22,9 @@ use crate::{Error, Result};
 /// Parts of an archive that wait to be read.
 const WAITING: usize = 16;
 
+/// The code of a cache that does not take what it is given.
+const REFUSED: &str = "cache-refused";
+
 /// Where an image was taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -78,7 +81,7 @@ async fn fill_in(
     let reference = image.digest().unwrap_or(image.tag());
     let refused = match from_upstream(world, cache, image, reference, meter).await {
         Ok(filled) => return Ok(filled),
-        Err(error) if error.code == registry::FULL => return Err(error),
+        Err(error) if [registry::FULL, REFUSED].contains(&error.code) => return Err(error),
         Err(error) => error,
     };
     match world.engine.image(image.tagged()).await? {
@@ -264,6 +267,16 @@ async fn from_upstream(
             }
             // Of the cache: the next place would fill it no better.
             Err(error) if error.code == registry::FULL => return Err(error),
+            // Zot says no more than 500, also where its disk is full.
+            Err(error) if error.to_string().contains(cache.registry.name()) => {
+                return Err(Error::failed(
+                    REFUSED,
+                    format!("the image cache did not take {image}"),
+                )
+                .because(error)
+                .hint("see what it says: podman logs pipe-registry")
+                .hint("see whether its disk is full: podman system df"));
+            }
             Err(error) => tried.push(error.to_string()),
         }
     }
