@@ -84,12 +84,17 @@ const SIGNS: &[Sign] = &[
         cause: "a volume of its cannot be mounted",
         remedies: &["the event says which; make what it names, or correct the values of NAME"],
     },
+    Sign { words: &["crashloopbackoff"], cause: CRASH_LOOP, remedies: CRASH_LOOP_REMEDIES },
+    // Between two starts a pod's state is for a while that of its last end, and only an event says more.
     Sign {
-        words: &["crashloopbackoff"],
-        cause: "its program ends as soon as it starts, again and again",
-        remedies: &[LOGS, "correct the values of NAME in the profile"],
+        words: &["back-off restarting failed container"],
+        cause: CRASH_LOOP,
+        remedies: CRASH_LOOP_REMEDIES,
     },
 ];
+
+const CRASH_LOOP: &str = "its program ends as soon as it starts, again and again";
+const CRASH_LOOP_REMEDIES: &[&str] = &[LOGS, "correct the values of NAME in the profile"];
 
 const PULL: &str = "a node cannot get its image";
 const PULL_REMEDIES: &[&str] = &[
@@ -134,6 +139,11 @@ mod tests {
                 "its program took more memory",
             ),
             ("CrashLoopBackOff: back-off 10s (last: Error, exit code 1)", "its program ends"),
+            (
+                "Running, not ready (1 restarts): Error: exit code 3; last events: Warning BackOff: \
+                 Back-off restarting failed container app in pod trouble-0",
+                "its program ends",
+            ),
             ("ImagePullBackOff: Back-off pulling image \"x\"", "a node cannot get"),
             ("0/2 nodes are available: 2 Insufficient memory.", "no node has as much left"),
             (
