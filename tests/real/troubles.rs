@@ -211,7 +211,10 @@ pub fn hold_but_words(name: &str, result: &Value) {
     if let Some(causes) = result["error"]["causes"].as_array_mut() {
         causes.retain(|cause| {
             let cause = cause.as_str().unwrap_or_default();
-            !cause.contains("no space left on device") && !cause.contains("said: ")
+            // containerd may have given back what it could not use before the disk is measured.
+            !cause.contains("no space left on device")
+                && !cause.contains("said: ")
+                && !cause.contains(" MB left")
         });
     }
     hold(name, &result, &[]);
