@@ -69,11 +69,15 @@ pub(super) fn prove(input: &Input<'_>, fresh: &BTreeSet<String>, plan: &mut Plan
     plan.add("canary", Phase::Component, needs, Action::ProveVerifier { hosts });
 }
 
-/// The id by which nodes are to know an image: of what is locked, where the id is known of that.
+/// The id by which nodes are to know an image: of what is locked, where the id is known of that; else
+/// of what the engine has, else of what the cache has.
 pub(super) fn id<'a>(input: &Input<'a>, image: &ImageName) -> Option<&'a str> {
     let cached = cached(input, image).and_then(|cached| cached.id.as_deref());
     match input.locked.get(image).map(|locked| &locked.anchor) {
-        None => cached,
+        None => {
+            let facts = input.observed.images.get(image.as_str());
+            facts.map(|facts| facts.id.as_str()).or(cached)
+        }
         Some(Anchor::Config { config, .. }) => Some(lock_file::hex(config)),
         Some(Anchor::Digest { .. }) => cached.filter(|_| is_whole(input, image)),
     }

@@ -115,10 +115,7 @@ fn add_images(
         }
         let facts = input.observed.images.get(image.as_str());
         let stands_in = facts.is_some_and(|facts| facts.stand_in.is_some());
-        let id = match input.locked.contains_key(image) {
-            true => cache::id(input, image),
-            false => facts.map(|facts| facts.id.as_str()).or_else(|| cache::id(input, image)),
-        };
+        let id = cache::id(input, image);
         let lacks = |node: &&crate::spec::Node| {
             let marked = live
                 .node_images

@@ -155,21 +155,9 @@ pub fn unwritten(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
-    use crate::report::Events;
-    use crate::state::lock::Waiting;
+    use crate::state::lock::tests::shared_lock;
     use crate::state::paths::tests::paths_in;
-
-    async fn shared_lock(paths: &Paths) -> SharedLock {
-        let (cancel, (events, _receiver)) = (CancellationToken::new(), Events::channel());
-        let at_most = Duration::from_secs(30);
-        let waiting = Waiting { operation: "test", at_most, cancel: &cancel, events: &events };
-        SharedLock::acquire(paths, &waiting).await.unwrap()
-    }
 
     fn image(name: &str) -> ImageName {
         ImageName::parse(name).unwrap()

@@ -152,21 +152,9 @@ fn trusted_file(paths: &Paths, id: KeyId) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
-    use crate::report::Events;
-    use crate::state::lock::Waiting;
+    use crate::state::lock::tests::shared_lock;
     use crate::state::paths::tests::paths_in;
-
-    async fn shared_lock(paths: &Paths) -> SharedLock {
-        let (cancel, (events, _receiver)) = (CancellationToken::new(), Events::channel());
-        let at_most = Duration::from_secs(30);
-        let waiting = Waiting { operation: "test", at_most, cancel: &cancel, events: &events };
-        SharedLock::acquire(paths, &waiting).await.unwrap()
-    }
 
     #[tokio::test]
     async fn a_key_is_made_once_and_stays_trusted_after_its_successor_came() {

@@ -212,7 +212,7 @@ fn read_holder(path: &Path) -> Option<Holder> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::state) mod tests {
     use super::*;
     use crate::report::{Event, Level};
     use crate::state::paths::tests::paths_in;
@@ -226,6 +226,12 @@ mod tests {
         events: &'a Events,
     ) -> Waiting<'a> {
         Waiting { operation: "pipe up", at_most, cancel, events }
+    }
+
+    /// Nobody else is there to wait for.
+    pub(in crate::state) async fn shared_lock(paths: &Paths) -> SharedLock {
+        let (cancel, (events, _receiver)) = (CancellationToken::new(), Events::channel());
+        SharedLock::acquire(paths, &waiting(LONG, &cancel, &events)).await.unwrap()
     }
 
     #[tokio::test]

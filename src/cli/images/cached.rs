@@ -89,17 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_a_dash() {
-        let image = |name: &str| Holding {
-            name: name.to_owned(),
-            digest: None,
-            platforms: Vec::new(),
-            size: 0,
-            evidence: None,
-            stand_in: None,
-            signed_by: None,
-            last_use: None,
-            clusters: Vec::new(),
-        };
+        let image = |name: &str| Holding { name: name.to_owned(), ..Holding::default() };
         let known = Holding {
             digest: Some(format!("sha256:{}", "ab".repeat(32))),
             platforms: vec!["linux/amd64".to_owned(), "linux/arm64".to_owned()],

@@ -1,11 +1,12 @@
 //! `pipe images lock`.
 
+use super::cached::short;
 use crate::Result;
 use crate::cli::app::App;
 use crate::report::Table;
 use crate::run::cache::lock::{self, Needs, Outcome, Place};
 use crate::run::cache::resolve::Resolver;
-use crate::spec::{Arch, forbidden, policies};
+use crate::spec::{forbidden, policies};
 
 /// Write down which bytes the images of profiles are and why they are believed: pipe.lock
 ///
@@ -35,15 +36,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     };
     let done = app.narrated(async |events| {
         app.looking(async |world| {
-            let resolver = Resolver {
-                env: &world.env,
-                engine: Some(&world.engine),
-                built: &world.built,
-                forbidden: &forbidden,
-                policies: &policies,
-                arch: Arch::of_host()?,
-                cancel: &app.cancel,
-            };
+            let resolver = Resolver::of(world, &forbidden, &policies, &app.cancel)?;
             match args.check {
                 true => lock::check(&resolver, &place, &needs, &repair).await,
                 false => lock::lock(&resolver, &place, &needs, &app.paths, events).await,
@@ -70,7 +63,7 @@ fn table(done: &Outcome) -> String {
         let platforms: Vec<&str> = locked.platforms.keys().map(String::as_str).collect();
         table.row([
             name.to_string(),
-            locked.held_to().chars().take("sha256:".len() + 12).collect(),
+            short(locked.held_to()),
             platforms.join(","),
             locked.source.as_str().to_owned(),
             match &locked.evidence.stand_in {

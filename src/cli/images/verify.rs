@@ -49,7 +49,7 @@ fn table(verified: &Verified) -> String {
             short(&image.digest),
             image.platforms.join(","),
             format::bytes(image.size),
-            image.signed_by.clone().unwrap_or_else(|| "-".to_owned()),
+            image.signed_by.clone().unwrap_or_default(),
             state.to_owned(),
         ]);
     }

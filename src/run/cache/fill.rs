@@ -59,42 +59,35 @@ pub async fn fill(
     built: Option<&str>,
     meter: &Meter,
 ) -> Result<Filled> {
-    named(cache, fill_in(world, cache, image, built, meter).await).await
-}
-
-async fn fill_in(
-    world: &World,
-    cache: &Cache,
-    image: &ImageName,
-    built: Option<&str>,
-    meter: &Meter,
-) -> Result<Filled> {
-    let there = cache.look(image).await?;
-    if let Some(there) = there.as_ref().filter(|there| there.signed_by.is_some())
-        && built.is_none_or(|built| there.id.as_deref() == Some(built))
-    {
-        return Ok(Filled { digest: there.digest.clone(), source: Source::Cache, sent: 0 });
-    }
-    if let Some(id) = built {
-        return from_engine(world, cache, image, id, meter).await;
-    }
-    let reference = image.digest().unwrap_or(image.tag());
-    let refused = match from_upstream(world, cache, image, reference, meter).await {
-        Ok(filled) => return Ok(filled),
-        Err(error) if [registry::FULL, REFUSED].contains(&error.code) => return Err(error),
-        Err(error) => error,
+    let filled = async {
+        let there = cache.look(image).await?;
+        if let Some(there) = there.as_ref().filter(|there| there.signed_by.is_some())
+            && built.is_none_or(|built| there.id.as_deref() == Some(built))
+        {
+            return Ok(Filled { digest: there.digest.clone(), source: Source::Cache, sent: 0 });
+        }
+        if let Some(id) = built {
+            return from_engine(world, cache, image, id, meter).await;
+        }
+        let reference = image.digest().unwrap_or(image.tag());
+        let refused = match from_upstream(world, cache, image, reference, meter).await {
+            Ok(filled) => return Ok(filled),
+            Err(error) if [registry::FULL, REFUSED].contains(&error.code) => return Err(error),
+            Err(error) => error,
+        };
+        match world.engine.image(image.tagged()).await? {
+            Some(found) => from_engine(world, cache, image, &found.id, meter).await,
+            // What somebody else wrote is not signed for them.
+            None => Err(match there {
+                None => refused,
+                Some(there) => refused.because(format!(
+                    "what the cache has under this name, {}, has no signature of a key that is trusted here",
+                    there.digest
+                )),
+            }),
+        }
     };
-    match world.engine.image(image.tagged()).await? {
-        Some(found) => from_engine(world, cache, image, &found.id, meter).await,
-        // What somebody else wrote is not signed for them.
-        None => Err(match there {
-            None => refused,
-            Some(there) => refused.because(format!(
-                "what the cache has under this name, {}, has no signature of a key that is trusted here",
-                there.digest
-            )),
-        }),
-    }
+    named(cache, filled.await).await
 }
 
 /// Makes sure that the cache has what is locked of `image`, signed and under its tag, whatever its name
@@ -109,46 +102,41 @@ pub async fn locked(
     locked: &Locked,
     meter: &Meter,
 ) -> Result<Filled> {
-    named(cache, locked_in(world, cache, image, locked, meter).await).await
-}
-
-async fn locked_in(
-    world: &World,
-    cache: &Cache,
-    image: &ImageName,
-    locked: &Locked,
-    meter: &Meter,
-) -> Result<Filled> {
-    let references = [Some(image.tag()), locked.manifest()];
-    for reference in references.into_iter().flatten() {
-        let Some(there) = cache.look_at(image, reference).await? else { continue };
-        if there.signed_by.is_some() && locked.is(&there.digest, there.id.as_deref()) {
-            if reference != image.tag() {
-                // Another project's lock has the tag elsewhere; the last `up` has it.
-                let repository = cache.repository(image)?;
-                if let Some(manifest) = repository.manifest(reference).await? {
-                    repository.put_manifest(&manifest, Some(image.tag())).await?;
+    let filled = async {
+        let references = [Some(image.tag()), locked.manifest()];
+        for reference in references.into_iter().flatten() {
+            let Some(there) = cache.look_at(image, reference).await? else { continue };
+            if there.signed_by.is_some() && locked.is(&there.digest, there.id.as_deref()) {
+                if reference != image.tag() {
+                    // Another project's lock has the tag elsewhere; the last `up` has it.
+                    let repository = cache.repository(image)?;
+                    if let Some(manifest) = repository.manifest(reference).await? {
+                        repository.put_manifest(&manifest, Some(image.tag())).await?;
+                    }
                 }
+                return Ok(Filled { digest: there.digest, source: Source::Cache, sent: 0 });
             }
-            return Ok(Filled { digest: there.digest, source: Source::Cache, sent: 0 });
         }
-    }
-    let filled = match &locked.anchor {
-        Anchor::Digest { digest, .. } => from_upstream(world, cache, image, digest, meter).await,
-        Anchor::Config { config, .. } => {
-            from_engine(world, cache, image, lock_file::hex(config), meter).await
-        }
+        let filled = match &locked.anchor {
+            Anchor::Digest { digest, .. } => {
+                from_upstream(world, cache, image, digest, meter).await
+            }
+            Anchor::Config { config, .. } => {
+                from_engine(world, cache, image, lock_file::hex(config), meter).await
+            }
+        };
+        filled.map_err(|error| match error.code {
+            "image-unavailable" | "image-unknown" => Error::new(
+                error.kind,
+                "locked-gone",
+                format!("{image} cannot be had as it is locked, {}", locked.held_to()),
+            )
+            .because(&error)
+            .hint("lock what its name leads to now, and look at what changed: pipe images lock"),
+            _ => error,
+        })
     };
-    filled.map_err(|error| match error.code {
-        "image-unavailable" | "image-unknown" => Error::new(
-            error.kind,
-            "locked-gone",
-            format!("{image} cannot be had as it is locked, {}", locked.held_to()),
-        )
-        .because(&error)
-        .hint("lock what its name leads to now, and look at what changed: pipe images lock"),
-        _ => error,
-    })
+    named(cache, filled.await).await
 }
 
 /// A cache that went away is the cause, whatever failed because of it: not an image that can be had

@@ -7,7 +7,7 @@ use super::resolve::Resolver;
 use crate::run::context::{Context, shared_lock};
 use crate::run::up::Environment;
 use crate::spec::lock_file::{LockFile, Locked};
-use crate::spec::{Arch, ImageName, ImagePolicy, Spec, forbidden, policies};
+use crate::spec::{ImageName, ImagePolicy, Spec, forbidden, policies};
 use crate::trust::policy::Class;
 use crate::world::World;
 use crate::world::registry::Manifest;
@@ -51,15 +51,7 @@ pub(in crate::run) async fn hold(
         return Ok(Held { images: file.images, notes: Vec::new() });
     }
     let (forbidden, policies) = (forbidden(environment.sources)?, policies(environment.sources)?);
-    let resolver = Resolver {
-        env: &world.env,
-        engine: Some(&world.engine),
-        built: &world.built,
-        forbidden: &forbidden,
-        policies: &policies,
-        arch: Arch::of_host()?,
-        cancel: &environment.cancel,
-    };
+    let resolver = Resolver::of(world, &forbidden, &policies, &environment.cancel)?;
     let mut wanted = needs.clone();
     let rebuilt = rebuilt(&resolver, &file, &needs).await?;
     wanted.images.retain(|image, _| open.contains_key(image) || rebuilt.contains(image));

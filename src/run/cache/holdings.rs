@@ -5,15 +5,14 @@ use serde::Serialize;
 
 use super::walk::{self, Content};
 use super::{Cache, signatures};
-use crate::spec::lock_file::{LockFile, Locked};
-use crate::spec::name::cached;
+use crate::spec::lock_file::LockFile;
 use crate::spec::{Arch, ClusterName};
 use crate::state::cache_use::{self, CacheUse};
 use crate::world::registry::Repository;
 use crate::{Kind, Result};
 
 /// One name in the cache.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Holding {
     /// As pods have it.
     pub name: String,
@@ -65,17 +64,13 @@ async fn one(
     (lock, known): (&LockFile, &CacheUse),
     arch: Arch,
 ) -> Result<Holding> {
-    let used = known.images.get(&cache_use::key_of(repository.name(), tag));
+    let key = cache_use::key_of(repository.name(), tag);
+    let used = known.images.get(&key);
     let mut holding = Holding {
         name,
-        digest: None,
-        platforms: Vec::new(),
-        size: 0,
-        evidence: None,
-        stand_in: None,
-        signed_by: None,
         last_use: used.map(|used| used.at),
         clusters: used.iter().flat_map(|used| used.clusters.iter().cloned()).collect(),
+        ..Holding::default()
     };
     let manifest = match repository.manifest(tag).await {
         Ok(Some(manifest)) => manifest,
@@ -90,21 +85,13 @@ async fn one(
         Err(error) if error.kind == Kind::Host => return Err(error),
         Err(_) => {}
     }
-    let locked = locked(lock, repository.name(), tag);
-    let locked = locked.filter(|it| it.is(&manifest.digest, content.id(arch).as_deref()));
-    if let Some(locked) = locked {
+    let mut images = lock.images.iter();
+    let locked = images.find(|(image, _)| cache_use::key(image).as_ref() == Some(&key));
+    let locked = locked.filter(|(_, it)| it.is(&manifest.digest, content.id(arch).as_deref()));
+    if let Some((_, locked)) = locked {
         holding.evidence = Some(locked.evidence.class.as_str());
         holding.stand_in.clone_from(&locked.evidence.stand_in);
     }
     holding.digest = Some(manifest.digest);
     Ok(holding)
-}
-
-/// What is locked of a name in the cache.
-fn locked<'a>(lock: &'a LockFile, repository: &str, tag: &str) -> Option<&'a Locked> {
-    let mut images = lock.images.iter();
-    let found = images.find(|(image, _)| {
-        image.tag() == tag && cached::repository(image.as_str()).is_ok_and(|it| it == repository)
-    });
-    found.map(|(_, locked)| locked)
 }

@@ -15,6 +15,7 @@ use crate::spec::lock_file::{self, Anchor, Locked, Source};
 use crate::spec::{Arch, ImageName};
 use crate::trust::forbidden::Forbidden;
 use crate::trust::policy::{Demand, Finding, Policies, Verdict};
+use crate::world::World;
 use crate::world::built::{BuiltImage, BuiltImages};
 use crate::world::engine::{Engine, ImageInfo};
 use crate::world::env::Env;
@@ -64,7 +65,21 @@ struct Stored<'a> {
     built: Option<&'a BuiltImage>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    /// One that asks everything there is, for nodes of this host's CPU.
+    ///
+    /// # Errors
+    /// Nodes cannot run on this CPU.
+    pub fn of(
+        world: &'a World,
+        forbidden: &'a Forbidden,
+        policies: &'a Policies,
+        cancel: &'a CancellationToken,
+    ) -> Result<Resolver<'a>> {
+        let (env, engine, built) = (&world.env, Some(&world.engine), &world.built);
+        Ok(Resolver { env, engine, built, forbidden, policies, arch: Arch::of_host()?, cancel })
+    }
+
     /// What a name stands for now, without the profiles that need it. Where nothing of the policy
     /// holds, that is what is known of it ([`Verdict::is_enough`]); what is done then is the caller's.
     ///

@@ -14,7 +14,7 @@ use crate::run::cache::meter::Meter;
 use crate::run::cache::resolve::Resolver;
 use crate::run::cache::{Cache, fill, last_use, lock};
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ClusterName, ImageName, ImagePolicy, load_profile};
+use crate::spec::{ClusterName, ImageName, ImagePolicy, load_profile};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::world::World;
@@ -93,15 +93,7 @@ async fn fetch_all(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<Vec<(ImageName, CachedFacts, u64)>> {
-    let resolver = Resolver {
-        env: &world.env,
-        engine: Some(&world.engine),
-        built: &world.built,
-        forbidden: &request.forbidden,
-        policies: &request.policies,
-        arch: Arch::of_host()?,
-        cancel,
-    };
+    let resolver = Resolver::of(world, &request.forbidden, &request.policies, cancel)?;
     let mut fetched = Vec::new();
     for image in images {
         events.info(format!("looking for {image}"));
