@@ -14,11 +14,13 @@ use serde::Serialize;
 use crate::{Error, Result};
 
 mod clickhouse;
+mod cql;
 mod door;
 mod nats;
 mod recorder;
 mod report;
 mod s3;
+mod version;
 
 pub use recorder::Recorder;
 pub use report::{Check, Report};
@@ -29,6 +31,8 @@ pub use report::{Check, Report};
 pub enum Driver {
     /// ClickHouse over HTTP. Credentials: `username`, `password`.
     ClickHouse,
+    /// ScyllaDB and Cassandra over CQL. Credentials: `username`, `password`.
+    Cql,
     /// NATS with JetStream. Credentials: `username`, `password`.
     Nats,
     /// An S3 store. Credentials: `accessKey`, `secretKey`.
@@ -40,7 +44,7 @@ pub const REACH: Duration = Duration::from_secs(30);
 
 impl Driver {
     /// All drivers, in the order in which help lists them.
-    pub const ALL: [Driver; 3] = [Driver::ClickHouse, Driver::Nats, Driver::S3];
+    pub const ALL: [Driver; 4] = [Driver::ClickHouse, Driver::Cql, Driver::Nats, Driver::S3];
 
     /// The driver called `name`; `None` if there is none.
     pub fn parse(name: &str) -> Option<Driver> {
@@ -51,6 +55,7 @@ impl Driver {
     pub const fn as_str(self) -> &'static str {
         match self {
             Driver::ClickHouse => "clickhouse",
+            Driver::Cql => "cql",
             Driver::Nats => "nats",
             Driver::S3 => "s3",
         }
@@ -59,7 +64,7 @@ impl Driver {
     /// Names of the credentials without which it cannot start.
     pub const fn credentials(self) -> &'static [&'static str] {
         match self {
-            Driver::ClickHouse | Driver::Nats => &["username", "password"],
+            Driver::ClickHouse | Driver::Cql | Driver::Nats => &["username", "password"],
             Driver::S3 => &["accessKey", "secretKey"],
         }
     }
@@ -155,6 +160,7 @@ pub async fn run(
     let mut recorder = Recorder::new(options.within);
     match driver {
         Driver::ClickHouse => clickhouse::run(target, options, surroundings, &mut recorder).await?,
+        Driver::Cql => cql::run(target, options, surroundings, &mut recorder).await?,
         Driver::Nats => nats::run(target, options, surroundings, &mut recorder).await?,
         Driver::S3 => s3::run(target, options, surroundings, &mut recorder).await?,
     }

@@ -9,11 +9,10 @@ use tokio::time::Instant;
 
 use self::server::{Failure, Server};
 use super::recorder::Outcome;
-use super::{Options, Recorder, Surroundings, Target, door};
+use super::{Options, Recorder, Surroundings, Target, door, version};
 use crate::Result;
 
 mod server;
-mod version;
 
 /// Rows of each batch, and how many batches make the first round: each is a part of its own.
 const BATCH: u64 = 2_500;

@@ -44,8 +44,8 @@ pub const GATE_KEYS: &[&str] = &["statefulSet", "deployment", "endpoints", "with
 pub const SMOKE_KEYS: &[&str] = &["driver", "port", "within", "floor"];
 
 /// Smoke drivers there are, and those that later versions bring.
-pub const DRIVERS: &[&str] = &["clickhouse", "nats", "s3"];
-const DRIVERS_LATER: &[&str] = &["cql", "fdb", "sql", "redis", "http", "tcp", "exec"];
+pub const DRIVERS: &[&str] = &["clickhouse", "cql", "nats", "s3"];
+const DRIVERS_LATER: &[&str] = &["fdb", "sql", "redis", "http", "tcp", "exec"];
 
 /// Lengths of generated credentials.
 const GENERATE_LEAST: u64 = 12;

@@ -41,6 +41,8 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("kube", &["world/kube"]),
     ("k8s_openapi", &["world/kube"]),
     ("async_nats", &["smoke/nats"]),
+    ("scylla", &["smoke/cql"]),
+    ("async_trait", &["smoke/cql"]),
     ("rusty_s3", &["world/s3"]),
     ("http_auth", &["world/registry/auth"]),
     ("p256", &["trust/key"]),

@@ -352,7 +352,7 @@ env: {url: x, A: '{port:clint}', B: '{user}', C: '{'}
     profiles/components/bad.yaml:13:27: holds 0 conditions: name one of statefulSet, deployment and endpoints
     profiles/components/bad.yaml:13:36: "3 minutes" is not a length of time: write a time such as 90s, 3m or 1h
     profiles/components/bad.yaml:13:48: holds 2 conditions: name one of statefulSet, deployment and endpoints
-    profiles/components/bad.yaml:14:17: "redis" is not supported yet: use clickhouse or nats or s3 for now
+    profiles/components/bad.yaml:14:17: "redis" is not supported yet: use clickhouse or cql or nats or s3 for now
     profiles/components/bad.yaml:14:30: "clint" is none of the ports: did you mean "client"?
     profiles/components/bad.yaml:14:45: "0s" is no time at all: write a time such as 90s, 3m or 1h
     profiles/components/bad.yaml:15:7: "url" cannot be a setting: use A-Z, 0-9 and '_'
