@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::host::podman;
 use super::pipe::Home;
-use super::{Case, services};
+use super::{Case, cql, part, services};
 
 pub const CASES: [Case; 5] = [
     Case::new("single_from_nothing_to_proven_and_back", single),
@@ -105,6 +105,7 @@ fn single() {
     home.write_cluster("one", &one);
 
     services::a_strict_profile_takes_no_stand_in(&home);
+    part("cassandra_is_proven", cql::no_cassandra(), || cql::is_proven(&home));
 
     home.ok("teardown one");
     home.assert_clean();

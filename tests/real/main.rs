@@ -27,6 +27,7 @@ mod case;
 mod charts;
 mod cluster;
 mod control_planes;
+mod cql;
 mod engine;
 mod failure;
 mod filling;
@@ -75,6 +76,24 @@ impl Case {
     }
 }
 
+/// A part of a test that shares another's cluster, with a name and a condition of its own.
+pub fn part(name: &str, skip: Option<String>, run: impl FnOnce()) {
+    match skip {
+        None => run(),
+        Some(why) => {
+            println!("skipped: {name}: {why}");
+            results::record(name, "skipped", serde_json::json!({ "why": why }));
+            assert!(is_expected(name), "skipped, but not expected to be: {name}: {why}");
+        }
+    }
+}
+
+/// Whether `tests/expected-skips.txt` lists it.
+fn is_expected(name: &str) -> bool {
+    let expected = include_str!("../expected-skips.txt");
+    expected.lines().any(|line| line.split(':').next() == Some(name))
+}
+
 /// Runs an asynchronous test.
 pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(test)
@@ -116,12 +135,11 @@ fn main() {
     if !listing {
         pipe::Home::sweep();
     }
-    let expected = include_str!("../expected-skips.txt");
     let trials = cases
         .into_iter()
         .map(|case| {
             let skip = (case.skip)();
-            let known = expected.lines().any(|line| line.split(':').next() == Some(case.name));
+            let known = is_expected(case.name);
             if let (Some(why), false) = (&skip, listing) {
                 println!("skipped: {}: {why}", case.name);
                 results::record(case.name, "skipped", serde_json::json!({ "why": why }));
