@@ -26,6 +26,7 @@ mod layers;
 mod lock;
 mod logs;
 mod lying_clickhouse;
+mod lying_cql;
 mod lying_nats;
 mod lying_registry;
 mod lying_s3;

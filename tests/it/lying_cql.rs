@@ -1,0 +1,173 @@
+//! A smoke check that cannot fail proves nothing: against a CQL server that lies in one way, exactly
+//! the check that must notice fails, and says what it saw.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
+
+use self::server::{Lie, LyingCql};
+
+mod frame;
+mod server;
+
+const PASSWORD: &str = "right-password";
+
+async fn check(lie: Lie, restart: bool) -> Report {
+    let server = Arc::new(LyingCql::start(lie, "pipe", PASSWORD).await);
+    let target = Target {
+        component: "scylladb".into(),
+        namespace: "data".into(),
+        host: "127.0.0.1".into(),
+        port: server.port(),
+        buckets: vec![],
+        floor: vec!["2026.1.9".into()],
+        stand_in: None,
+        credentials: BTreeMap::from([
+            ("username".into(), "pipe".into()),
+            ("password".into(), PASSWORD.into()),
+        ]),
+        run_id: "t1".into(),
+    };
+    let within = if lie == Lie::Silent { Duration::from_secs(2) } else { Duration::from_secs(30) };
+    let restarted = Arc::clone(&server);
+    let surroundings = Surroundings {
+        restart: Box::new(move || {
+            restarted.restart();
+            Box::pin(async { Ok(()) })
+        }),
+        evidence: Box::new(|| Box::pin(async { "pod scylladb-0 is ready".into() })),
+    };
+    let options = Options { restart, reach: smoke::REACH, within };
+    smoke::run(Driver::Cql, &target, options, &surroundings).await.unwrap()
+}
+
+/// Asserts that `name` is the first check that fails and that it saw `saw`.
+fn assert_caught(report: &Report, name: &str, saw: &str) {
+    let first = report.checks.iter().find(|check| !check.passed);
+    let first = first.unwrap_or_else(|| panic!("believed the lie:\n{report}"));
+    assert_eq!(first.name, name, "{report}");
+    assert!(first.saw.contains(saw), "{saw:?} is not what it saw:\n{report}");
+    assert!(!report.passed);
+    assert_eq!(report.evidence.as_deref(), Some("pod scylladb-0 is ready"));
+    let error = report.failure().unwrap();
+    assert_eq!(error.kind.exit_code(), 5);
+    let everything = serde_json::to_string(report).unwrap() + &error.to_string();
+    assert!(!everything.contains(PASSWORD), "{everything}");
+}
+
+/// Asserts that the keyspace was dropped all the same.
+fn assert_cleaned(report: &Report) {
+    let last = report.checks.last().unwrap();
+    assert!(last.name == "clean-up" && last.passed, "{report}");
+}
+
+#[tokio::test]
+async fn an_honest_server_passes() {
+    let report = check(Lie::None, true).await;
+    assert!(report.passed, "{report}");
+    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
+    insta::assert_snapshot!(names.join(" "), @"connect version wrong-password no-password initial-user table write read-back once restart read-again write-more clean-up");
+}
+
+#[tokio::test]
+async fn an_open_door_is_noticed() {
+    let report = check(Lie::AcceptsAnyPassword, false).await;
+    assert_caught(&report, "wrong-password", "let in");
+    assert_cleaned(&report);
+    let report = check(Lie::AcceptsAnybody, false).await;
+    assert_caught(&report, "wrong-password", "let in");
+    let nobody = report.checks.iter().find(|check| check.name == "no-password").unwrap();
+    assert!(!nobody.passed && nobody.saw == "let in", "{report}");
+}
+
+#[tokio::test]
+async fn the_user_that_everybody_knows_is_noticed() {
+    let report = check(Lie::KeepsInitialUser, false).await;
+    assert_caught(&report, "initial-user", "let in");
+    assert_cleaned(&report);
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_no_refusal() {
+    let report = check(Lie::ClosesInsteadOfRefusing, false).await;
+    assert_caught(&report, "wrong-password", "");
+    assert_cleaned(&report);
+}
+
+#[tokio::test]
+async fn an_old_version_is_noticed() {
+    let report = check(Lie::OldVersion, false).await;
+    assert_caught(&report, "version", "ScyllaDB 2026.1.3-0.20260601, which is too old");
+}
+
+#[tokio::test]
+async fn another_cluster_is_noticed() {
+    let report = check(Lie::OtherCluster, false).await;
+    assert_caught(
+        &report,
+        "connect",
+        "of cluster orders; it accepted the credentials, which is not scylladb",
+    );
+    assert_eq!(report.checks.len(), 1, "nothing is written to it:\n{report}");
+}
+
+#[tokio::test]
+async fn rows_that_are_lost_stale_or_of_another_are_noticed() {
+    let report = check(Lie::LosesARow, false).await;
+    assert_caught(&report, "read-back", "row 42 of 199 with other content, or none");
+    assert_cleaned(&report);
+    let report = check(Lie::ReturnsStaleRows, false).await;
+    assert_caught(&report, "read-back", "row 42 of 200 with other content");
+    assert_cleaned(&report);
+    let report = check(Lie::ReturnsMore, false).await;
+    assert_caught(&report, "read-back", "201 rows instead of 200");
+    assert_cleaned(&report);
+}
+
+#[tokio::test]
+async fn a_refused_write_is_noticed() {
+    let report = check(Lie::HasNoQuorum, false).await;
+    assert_caught(&report, "write", "row 0: ");
+    assert_cleaned(&report);
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_none_is_noticed() {
+    let report = check(Lie::AppliesTwice, false).await;
+    assert_caught(&report, "once", "the second was applied too");
+    assert_cleaned(&report);
+    let report = check(Lie::AppliesSecretly, false).await;
+    assert_caught(&report, "once", "the row is now (2000, \"second\", 1)");
+    let report = check(Lie::NeverApplies, false).await;
+    assert_caught(&report, "once", "the first was not applied");
+}
+
+#[tokio::test]
+async fn a_restart_that_was_none_is_noticed() {
+    let report = check(Lie::DoesNotRestart, true).await;
+    assert_caught(&report, "restart", "the same process as before");
+    assert_cleaned(&report);
+}
+
+#[tokio::test]
+async fn data_lost_in_a_restart_is_noticed() {
+    let report = check(Lie::ForgetsOnRestart, true).await;
+    assert_caught(&report, "read-again", "190 rows instead of 200");
+    assert_cleaned(&report);
+    let report = check(Lie::ComesBackEmpty, true).await;
+    assert_caught(&report, "restart", "another host, with other data");
+}
+
+#[tokio::test]
+async fn what_is_dropped_and_still_there_is_noticed() {
+    let report = check(Lie::KeepsKeyspace, false).await;
+    assert_caught(&report, "clean-up", "dropped, and still there");
+}
+
+#[tokio::test]
+async fn silence_ends_at_the_deadline() {
+    let report = check(Lie::Silent, false).await;
+    assert_caught(&report, "connect", "at the deadline of 2 s");
+}
