@@ -49,7 +49,15 @@ const STOP_TIMEOUT: u32 = 10;
 /// SIGTERM.
 const STOP_SIGNAL: u32 = 15;
 
-/// Registries that Zot asks itself for what it lacks; their names come first in repositories.
+/// Begins the repositories that Zot fills by itself, as nodes ask for what is in no other. Apart from the
+/// rest: Zot would hold every question for what the cache lacks until an upstream registry has answered,
+/// and nodes that enforce signatures are not told of these.
+pub const ON_DEMAND: &str = "on-demand";
+
+/// How long what was fetched on demand is kept after somebody last pulled it.
+const ON_DEMAND_KEPT: &str = "720h";
+
+/// Registries that Zot asks itself; their names follow [`ON_DEMAND`] in repositories.
 const UPSTREAMS: [(&str, &str); 6] = [
     ("docker.io", "https://registry-1.docker.io"),
     ("ghcr.io", "https://ghcr.io"),
@@ -243,20 +251,27 @@ fn zot() -> serde_json::Value {
     let upstream = |(name, url): (&str, &str)| {
         json!({
             "urls": [url], "onDemand": true, "tlsVerify": true,
-            "maxRetries": 3, "retryDelay": "2s",
-            "content": [{"prefix": "**", "destination": format!("/{name}")}],
+            "maxRetries": 1, "retryDelay": "1s",
+            "content": [{"prefix": "**", "destination": format!("/{ON_DEMAND}/{name}")}],
         })
     };
     json!({
         "distSpecVersion": "1.1.1",
         "storage": {
             "rootDirectory": format!("{STORE}/zot"), "dedupe": true,
-            // Only `pipe images prune` removes anything: it knows what locks name.
             "gc": true, "gcDelay": "24h", "gcInterval": "24h",
-            "retention": {"policies": [{
-                "repositories": ["**"], "deleteReferrers": false, "deleteUntagged": false,
-                "keepTags": [{"patterns": [".*"]}],
-            }]},
+            "retention": {"policies": [
+                {
+                    "repositories": [format!("{ON_DEMAND}/**")],
+                    "deleteReferrers": true, "deleteUntagged": true,
+                    "keepTags": [{"patterns": [".*"], "pulledWithin": ON_DEMAND_KEPT}],
+                },
+                // Only `pipe images prune` removes any of these: it knows what locks name.
+                {
+                    "repositories": ["**"], "deleteReferrers": false, "deleteUntagged": false,
+                    "keepTags": [{"patterns": [".*"]}],
+                },
+            ]},
         },
         "http": {
             "address": "0.0.0.0", "port": PORT.to_string(), "compat": ["docker2s2"],

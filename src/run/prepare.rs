@@ -119,7 +119,7 @@ pub(super) async fn prepare(
     )?;
     let verifier = verifier.map(Arc::new);
     let fingerprint = verifier.as_ref().map(|it| it.fingerprint()).unwrap_or_default();
-    let cache = reservation.registry.filter(|_| spec.profile.policy.is_cached());
+    let cache = kind::surroundings::Cached::of(&spec.profile, reservation.registry);
     let (surroundings, mut notes) = super::surroundings::wanted(&world.env, cache, fingerprint);
     notes.extend(reserved.notes);
     notes.extend(held.notes);

@@ -1,7 +1,5 @@
 //! The network that this host is in: read once at the start, and told to nodes.
 
-use std::net::Ipv4Addr;
-
 use super::context::Context;
 use crate::plan::surroundings::{Aspect, Told, Wanted};
 use crate::provider::kind::{containerd, surroundings as kind};
@@ -43,7 +41,7 @@ fn merge(environment: Option<Proxies>, config: Config) -> Surroundings {
 /// from, if there is a local cache.
 pub(super) fn wanted(
     env: &Env,
-    cache: Option<Ipv4Addr>,
+    cache: Option<kind::Cached>,
     verifier: String,
 ) -> (Wanted, Vec<String>) {
     let surroundings = &env.surroundings;
@@ -64,9 +62,8 @@ pub(super) fn for_containers(env: &Env) -> Option<Proxies> {
 }
 
 /// Where this cluster's nodes pull from: the local cache, unless its profile has none.
-fn cache(context: &Context) -> Result<Option<Ipv4Addr>> {
-    let cached = context.spec()?.profile.policy.is_cached();
-    Ok(context.reservation()?.registry.filter(|_| cached))
+fn cache(context: &Context) -> Result<Option<kind::Cached>> {
+    Ok(kind::Cached::of(&context.spec()?.profile, context.reservation()?.registry))
 }
 
 /// What this cluster's nodes are to be told.

@@ -319,13 +319,19 @@ async fn what_the_cache_holds_is_listed_with_what_is_known_of_it() {
     // Only what is needed of an index was fetched.
     let of = |manifest: &Manifest| ("docker.io/library/app".to_owned(), manifest.digest.clone());
     store.lock().unwrap().manifests.remove(&of(&children[1]));
+    // What Zot fetched by itself.
+    let beside = cache.registry.repository("on-demand/quay.io/other");
+    let fetched = put_image(&beside, "three", Arch::Amd64).await;
+    beside.put_manifest(&fetched, Some("3")).await.unwrap();
 
     let dev = ClusterName::parse("dev").unwrap();
     let mut known = CacheUse::default();
     known.used(&dev, [&image("docker.io/app:1")], Timestamp::UNIX_EPOCH);
     let lock = lock(&[("docker.io/app:1", &index), ("docker.io/app:2", &index)]);
     let listed = holdings(&cache, &lock, &known).await.unwrap();
-    let [one, two] = &listed[..] else { panic!("{listed:?}") };
+    let [one, two, three] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((three.name.as_str(), three.on_demand), ("quay.io/other:3", true));
+    assert_eq!((&three.signed_by, three.evidence), (&None, None));
     assert_eq!(one.name, "docker.io/library/app:1");
     assert_eq!(one.digest.as_ref(), Some(&index.digest));
     assert_eq!((&one.platforms[..], one.size), (&["linux/amd64".to_owned()][..], SIZE as u64));
@@ -335,4 +341,8 @@ async fn what_the_cache_holds_is_listed_with_what_is_known_of_it() {
     assert_eq!(two.platforms, ["linux/arm64"], "its configuration says so");
     assert_eq!(two.evidence, None, "the lock names other bytes");
     assert_eq!((&two.signed_by, two.last_use), (&None, None));
+    assert!(!one.on_demand && !two.on_demand);
+    // It goes by itself, and has nothing that could be verified.
+    let held = read(&cache, &Claims::default()).await.unwrap();
+    assert!(held.iter().all(|held| held.upstream != "quay.io/other"), "{held:?}");
 }

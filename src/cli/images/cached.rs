@@ -57,6 +57,7 @@ fn table(images: &[Holding]) -> String {
             image.platforms.join(","),
             format::bytes(image.size),
             match (image.evidence, &image.stand_in) {
+                _ if image.on_demand => "none: fetched on demand".to_owned(),
                 (Some(class), Some(_)) => format!("{class}, stand-in"),
                 (class, _) => class.unwrap_or_default().to_owned(),
             },
@@ -101,7 +102,8 @@ mod tests {
             clusters: ["ci", "dev"].map(|name| ClusterName::parse(name).unwrap()).to_vec(),
             ..image("docker.io/library/nats:2.15.2")
         };
-        insta::assert_snapshot!(table(&[known, image("localhost/app:dev")]));
+        let fetched = Holding { on_demand: true, ..image("docker.io/library/busybox:1") };
+        insta::assert_snapshot!(table(&[known, fetched, image("localhost/app:dev")]));
         assert_eq!(table(&[]), "the cache is empty; `pipe up` fills it\n");
     }
 }

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::digest;
 use crate::plan::surroundings::{Aspect, Told, Wanted};
 use crate::provider::registry;
-use crate::spec::Cluster;
 use crate::spec::name::{self, url::MirrorUrl};
+use crate::spec::{Cluster, ImagePolicy, Profile};
 use crate::world::engine::FileToPut;
 use crate::world::surroundings::{LOOPBACK, Proxies, Proxy, Surroundings};
 
@@ -50,8 +50,25 @@ const PROXY_DROP_INS: [&str; 2] = [
     "/etc/systemd/system/kubelet.service.d/20-pipe-proxy.conf",
 ];
 
+/// The local cache, as nodes pull from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// Its address on the clusters' network.
+    pub address: Ipv4Addr,
+    /// Whether it is asked to fetch what it lacks: not where every image must be signed.
+    pub on_demand: bool,
+}
+
+impl Cached {
+    /// How a cluster with this profile pulls; `address` is the cache's, where it has one.
+    pub fn of(profile: &Profile, address: Option<Ipv4Addr>) -> Option<Cached> {
+        let address = address.filter(|_| profile.policy.is_cached())?;
+        Some(Cached { address, on_demand: profile.policy == ImagePolicy::Warn })
+    }
+}
+
 /// What nodes are to be told; `cache` is where they pull from, if there is a local cache.
-pub fn wanted(surroundings: &Surroundings, cache: Option<Ipv4Addr>) -> Wanted {
+pub fn wanted(surroundings: &Surroundings, cache: Option<Cached>) -> Wanted {
     let mut told = Told::default();
     if let Some(proxies) = for_nodes(&surroundings.proxy) {
         told.proxy = hash(&format!("{:?}", proxies.variables(&proxies.except)));
@@ -65,12 +82,13 @@ pub fn wanted(surroundings: &Surroundings, cache: Option<Ipv4Addr>) -> Wanted {
     }
     if let Some(cache) = cache {
         told.registries = cached(&surroundings.mirrors);
-        told.mirrors = hash(&format!("{cache} {:?}", told.registries));
+        let Cached { address, on_demand } = cache;
+        told.mirrors = hash(&format!("{address} {on_demand} {:?}", told.registries));
     } else if !surroundings.mirrors.is_empty() {
         told.mirrors = hash(&format!("{:?}", surroundings.mirrors));
         told.registries = surroundings.mirrors.keys().cloned().collect();
     }
-    told.cache = cache;
+    told.cache = cache.map(|cache| cache.address);
     let proxy_said = surroundings.proxy != Proxy::Unsaid;
     Wanted { told, proxy_said, file: surroundings.file.display().to_string() }
 }
@@ -99,7 +117,7 @@ pub fn for_nodes(proxy: &Proxy) -> Option<Proxies> {
 /// Files of one aspect; none where there is nothing to tell. `cache` as for [`wanted`].
 pub fn files(
     surroundings: &Surroundings,
-    cache: Option<Ipv4Addr>,
+    cache: Option<Cached>,
     cluster: &Cluster,
     subnets: &[String],
     aspect: Aspect,
@@ -194,13 +212,19 @@ fn cached(mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<String> {
 }
 
 /// The cache in place of every registry, and nobody behind it.
-fn from_cache(cache: Ipv4Addr, mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<FileToPut> {
+fn from_cache(cache: Cached, mirrors: &BTreeMap<String, Vec<MirrorUrl>>) -> Vec<FileToPut> {
+    const RIGHTS: &str = "override_path = true\ncapabilities = [\"pull\", \"resolve\"]\n";
     let file = |name: String| {
         let folder = name::cached::folder(if name == ANY { UNKNOWN } else { &name });
-        let text = format!(
-            "server = \"http://{cache}:{}/v2/{folder}\"\noverride_path = true\ncapabilities = [\"pull\", \"resolve\"]\n",
-            registry::PORT
-        );
+        let all = format!("http://{}:{}/v2", cache.address, registry::PORT);
+        let text = match cache.on_demand {
+            false => format!("server = \"{all}/{folder}\"\n{RIGHTS}"),
+            // The server is asked last.
+            true => format!(
+                "server = \"{all}/{}/{folder}\"\n{RIGHTS}\n[host.\"{all}/{folder}\"]\n{RIGHTS}",
+                registry::ON_DEMAND
+            ),
+        };
         FileToPut::new(format!("{HOSTS}/{name}/hosts.toml"), 0o644, text)
     };
     cached(mirrors).into_iter().map(file).collect()
@@ -247,6 +271,26 @@ mod tests {
             }
         }
         insta::assert_snapshot!(text);
+    }
+
+    /// The cache first, and behind it nothing but what it fetches itself, where anything may run.
+    #[test]
+    fn what_is_fetched_on_demand_is_asked_for_last_and_never_where_signatures_are_enforced() {
+        let built_in =
+            |profile| load(&Sources::built_in(), "single", Some(profile), Arch::Amd64).unwrap();
+        let address = Some(Ipv4Addr::new(10, 89, 0, 253));
+        let file = |spec: &crate::spec::Spec| {
+            let cache = Cached::of(&spec.profile, address);
+            let all = files(&surroundings(), cache, &spec.cluster, &[], Aspect::Mirrors);
+            let of_ghcr = all.into_iter().find(|file| file.path.contains("/ghcr.io/")).unwrap();
+            String::from_utf8(of_ghcr.content).unwrap()
+        };
+        let (warns, enforces) = (built_in("laptop"), built_in("quickstart"));
+        insta::assert_snapshot!(format!("{}\n==\n{}", file(&warns), file(&enforces)));
+        let hash = |spec: &crate::spec::Spec| {
+            wanted(&surroundings(), Cached::of(&spec.profile, address)).told.mirrors
+        };
+        assert_ne!(hash(&warns), hash(&enforces), "a change of the policy reaches the nodes");
     }
 
     #[test]

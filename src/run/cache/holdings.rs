@@ -29,6 +29,9 @@ pub struct Holding {
     /// What it is, where `pipe.lock` says that it is not the named product.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stand_in: Option<String>,
+    /// Whether a node asked for it and Zot fetched it: neither judged nor signed, and removed by itself when
+    /// nobody has pulled it for a month.
+    pub on_demand: bool,
     /// The key whose signature counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
@@ -47,10 +50,11 @@ pub struct Holding {
 pub async fn holdings(cache: &Cache, lock: &LockFile, known: &CacheUse) -> Result<Vec<Holding>> {
     let arch = Arch::of_host()?;
     let mut holdings = Vec::new();
-    for place in walk::places(cache).await? {
+    for place in walk::everywhere(cache).await? {
         for tag in &place.tags {
             let name = format!("{}:{tag}", place.upstream);
-            holdings.push(one(cache, (&place.repository, tag), name, (lock, known), arch).await?);
+            let holding = one(cache, (&place.repository, tag), name, (lock, known), arch).await?;
+            holdings.push(Holding { on_demand: place.on_demand, ..holding });
         }
     }
     holdings.sort_by(|a, b| a.name.cmp(&b.name));

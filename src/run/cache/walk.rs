@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::Cache;
 use crate::Result;
+use crate::provider::registry::ON_DEMAND;
 use crate::spec::Arch;
 use crate::spec::name::cached;
 use crate::world::registry::{Manifest, Repository, Shape};
@@ -26,6 +27,8 @@ pub(super) struct Place {
     pub tags: Vec<String>,
     /// Tags that begin with [`OF_DIGESTS`].
     pub of_digests: Vec<String>,
+    /// Whether Zot fetched what is in it by itself, and removes it by itself.
+    pub on_demand: bool,
 }
 
 /// An image of one platform.
@@ -48,20 +51,32 @@ pub(super) struct Content {
     pub faults: Vec<String>,
 }
 
-/// Every repository that is named after an upstream one, in the order of their names.
+/// Every repository that `pipe` fills, named after an upstream one, in the order of their names.
 ///
 /// # Errors
 /// The registry does not answer or refuses.
 pub(super) async fn places(cache: &Cache) -> Result<Vec<Place>> {
+    let mut places = everywhere(cache).await?;
+    places.retain(|place| !place.on_demand);
+    Ok(places)
+}
+
+/// The same, with those that Zot fills by itself.
+///
+/// # Errors
+/// As for [`places`].
+pub(super) async fn everywhere(cache: &Cache) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     for name in cache.registry.catalog().await? {
-        let Some(upstream) = cached::upstream(&name) else { continue };
+        let folder = name.strip_prefix(ON_DEMAND).and_then(|rest| rest.strip_prefix('/'));
+        let on_demand = folder.is_some();
+        let Some(upstream) = cached::upstream(folder.unwrap_or(&name)) else { continue };
         let repository = cache.registry.repository(&name);
         let all = repository.tags().await?.into_iter();
         let (of_digests, mut tags): (Vec<_>, Vec<_>) =
             all.partition(|tag| tag.starts_with(OF_DIGESTS));
         tags.sort();
-        places.push(Place { upstream, repository, tags, of_digests });
+        places.push(Place { upstream, repository, tags, of_digests, on_demand });
     }
     places.sort_by(|a, b| a.upstream.cmp(&b.upstream));
     Ok(places)
