@@ -85,9 +85,14 @@ pub(super) async fn prepare(
     if spec.cluster.network == NetworkMode::Auto {
         spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
     }
-    let skipped = skip_unavailable(environment, world, &mut spec, write).await?;
-    let built = find_origins(world, &mut spec).await?;
     let held = hold::hold(environment, world, &spec, write).await?;
+    let missing = match spec.profile.policy.is_cached() {
+        true => held.left_out,
+        false if write => not_in_engine(environment, world, &spec).await?,
+        false => BTreeMap::new(),
+    };
+    let skipped = skip(&mut spec, &missing);
+    let built = find_origins(world, &mut spec).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
         let lock = shared_lock(paths, "pipe up", cancel, events).await?;
@@ -206,38 +211,44 @@ async fn find_origins(world: &World, spec: &mut Spec) -> Result<BTreeSet<Compone
     Ok(built)
 }
 
-/// Takes components out whose image cannot be had and whose profile says `skip`.
-async fn skip_unavailable(
+/// What the engine lacks and cannot pull, of components that may be skipped, and why.
+async fn not_in_engine(
     environment: &Environment<'_>,
     world: &World,
-    spec: &mut Spec,
-    fetch: bool,
-) -> Result<Vec<(Component, String)>> {
-    let mut skipped = Vec::new();
+    spec: &Spec,
+) -> Result<BTreeMap<ImageName, String>> {
+    let mut missing = BTreeMap::new();
+    let components = spec.profile.components.iter();
+    let optional = components.filter(|it| it.when_unavailable == WhenUnavailable::Skip);
+    for image in optional.flat_map(|component| &component.definition.images) {
+        let facts = observe::image_facts(world, image).await?;
+        if facts.is_some_and(|facts| observe::is_permitted(&facts, spec)) {
+            continue;
+        }
+        environment.events.info(format!("looking for {image}"));
+        let pulled = tokio::select! {
+            pulled = images::fetch(&world.engine, &world.env, image, |_| {}) => pulled,
+            () = environment.cancel.cancelled() => return Err(Error::interrupted()),
+        };
+        if let Err(error) = pulled {
+            let error = pull_fault::explained(&world.engine, image, &error).await;
+            missing.insert(image.clone(), error.to_string());
+        }
+    }
+    Ok(missing)
+}
+
+/// Takes components out that lack an image and whose profile says `skip`, and those that need them.
+fn skip(spec: &mut Spec, missing: &BTreeMap<ImageName, String>) -> Vec<(Component, String)> {
+    let mut skipped: Vec<(Component, String)> = Vec::new();
     let mut kept = Vec::new();
     for component in std::mem::take(&mut spec.profile.components) {
-        let mut missing = None;
-        if component.when_unavailable == WhenUnavailable::Skip && fetch {
-            for image in &component.definition.images {
-                let facts = observe::image_facts(world, image).await?;
-                if !facts.is_some_and(|facts| observe::is_permitted(&facts, spec)) {
-                    environment.events.info(format!("looking for {image}"));
-                    let pulled = tokio::select! {
-                        pulled = images::fetch(&world.engine, &world.env, image, |_| {}) => pulled,
-                        () = environment.cancel.cancelled() => return Err(Error::interrupted()),
-                    };
-                    if let Err(error) = pulled {
-                        let error = pull_fault::explained(&world.engine, image, &error).await;
-                        missing = Some(error.to_string());
-                    }
-                }
-            }
-        }
-        let needs = &component.definition.needs;
-        let needed =
-            skipped.iter().find(|(gone, _): &&(Component, String)| needs.contains(&gone.name));
-        match (missing, needed) {
-            (Some(why), _) => skipped.push((component, why)),
+        let definition = &component.definition;
+        let may = component.when_unavailable == WhenUnavailable::Skip;
+        let lacks = definition.images.iter().find_map(|image| missing.get(image)).filter(|_| may);
+        let needed = skipped.iter().find(|(gone, _)| definition.needs.contains(&gone.name));
+        match (lacks, needed) {
+            (Some(why), _) => skipped.push((component, why.clone())),
             (None, Some((gone, _))) => {
                 let why = format!("it needs {}, which is skipped", gone.name);
                 skipped.push((component, why));
@@ -246,5 +257,5 @@ async fn skip_unavailable(
         }
     }
     spec.profile.components = kept;
-    Ok(skipped)
+    skipped
 }

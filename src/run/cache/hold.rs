@@ -18,6 +18,8 @@ use crate::{Error, Kind, Result};
 pub(in crate::run) struct Held {
     /// By upstream name.
     pub images: BTreeMap<ImageName, Locked>,
+    /// Images that cannot be had, and why, where the profile does without what needs them.
+    pub left_out: BTreeMap<ImageName, String>,
     /// What the user should know.
     pub notes: Vec<String>,
 }
@@ -43,12 +45,16 @@ pub(in crate::run) async fn hold(
     let file = place.read()?.unwrap_or_default();
     let mut needs = Needs::default();
     needs.add(profile);
-    let open = unlocked(&file, &needs);
+    let mut open = unlocked(&file, &needs);
+    let mut left_out = BTreeMap::new();
     if place.in_project() && profile.policy == ImagePolicy::Enforce && file.knows(&profile.name) {
+        // A project's lock is a decision that is reviewed: what it lacks is not added in passing.
+        let is_optional = |image: &ImageName| needs.images.get(image).is_some_and(|it| it.optional);
+        (left_out, open) = open.into_iter().partition(|(image, _)| is_optional(image));
         refuse(&place, &open, profile.name.as_str())?;
     }
     if !write {
-        return Ok(Held { images: file.images, notes: Vec::new() });
+        return Ok(Held { images: file.images, left_out, notes: Vec::new() });
     }
     let (forbidden, policies) = (forbidden(environment.sources)?, policies(environment.sources)?);
     let resolver = Resolver::of(world, &forbidden, &policies, &environment.cancel)?;
@@ -56,24 +62,29 @@ pub(in crate::run) async fn hold(
     let rebuilt = rebuilt(&resolver, &file, &needs).await?;
     wanted.images.retain(|image, _| open.contains_key(image) || rebuilt.contains(image));
     if wanted.images.is_empty() {
-        return Ok(Held { images: file.images, notes: Vec::new() });
+        return Ok(Held { images: file.images, left_out, notes: Vec::new() });
+    }
+    for image in wanted.images.keys() {
+        environment.events.info(format!("looking for {image}"));
     }
     let mut notes = Vec::new();
     let found = lock::find(&resolver, &wanted, &mut notes).await?;
+    left_out.extend(found.left_out);
+    let found = found.images;
     let (paths, events) = (environment.paths, &environment.events);
     let _lock = shared_lock(paths, "pipe up", &environment.cancel, events).await?;
     // Another `pipe` may have written meanwhile.
     let mut file = place.read()?.unwrap_or_default();
+    let names: Vec<String> = found.keys().map(ImageName::to_string).collect();
     file.extend(found);
     if place.write(&file)? {
-        let images: Vec<&str> = wanted.images.keys().map(ImageName::as_str).collect();
         let place = place.path.display();
         events.info(format!(
             "locked in {place}, which says why each is believed: {}",
-            images.join(", ")
+            names.join(", ")
         ));
     }
-    Ok(Held { images: file.images, notes })
+    Ok(Held { images: file.images, left_out, notes })
 }
 
 /// What a profile needs and the lock does not have as the profile takes it, and why.
@@ -116,7 +127,6 @@ async fn rebuilt(
     Ok(found)
 }
 
-/// A project's lock is a decision that is reviewed: what it lacks is not added in passing.
 fn refuse(place: &Place, open: &BTreeMap<ImageName, String>, profile: &str) -> Result<()> {
     if open.is_empty() {
         return Ok(());

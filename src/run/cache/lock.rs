@@ -117,7 +117,10 @@ pub async fn lock(
     // What is wrong with it is said before anybody is asked.
     place.read()?;
     let mut notes = Vec::new();
-    let found = find(resolver, needs, &mut notes).await?;
+    let Found { images: found, left_out } = find(resolver, needs, &mut notes).await?;
+    notes.extend(
+        left_out.into_values().map(|why| format!("left out, as its profiles allow: {why}")),
+    );
     let held = shared_lock(paths, "pipe images lock", resolver.cancel, events).await?;
     // Another `pipe` may have written meanwhile.
     let mut file = place.read()?.unwrap_or_default();
@@ -132,18 +135,27 @@ pub async fn lock(
     Ok(Outcome { file: place.path.clone(), changed, images, notes })
 }
 
+/// What names stand for.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What can be had.
+    pub images: BTreeMap<ImageName, Locked>,
+    /// What cannot, and why, where every profile does without.
+    pub left_out: BTreeMap<ImageName, String>,
+}
+
 /// What each name stands for now, or one error for all that cannot be locked.
 pub(super) async fn find(
     resolver: &Resolver<'_>,
     needs: &Needs,
     notes: &mut Vec<String>,
-) -> Result<BTreeMap<ImageName, Locked>> {
+) -> Result<Found> {
     let asked = needs
         .images
         .iter()
         .map(async |(image, need)| (image, need, resolver.resolve(image, need.stand_ins).await));
     let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-    let mut found = BTreeMap::new();
+    let mut found = Found::default();
     let mut refused: Vec<Error> = Vec::new();
     for (image, need, answer) in answers {
         match answer {
@@ -156,11 +168,11 @@ pub(super) async fn find(
                 if !locked.evidence.is_enough() {
                     notes.push(format!("{image} is not believed: {}", locked.evidence.words));
                 }
-                found.insert(image.clone(), locked);
+                found.images.insert(image.clone(), locked);
             }
             Err(error) if error.kind == Kind::Interrupted => return Err(error),
             Err(error) if need.optional && error.kind != Kind::Signature => {
-                notes.push(format!("left out, as its profiles allow: {error}"));
+                found.left_out.insert(image.clone(), error.to_string());
             }
             Err(error) => refused.push(error),
         }
