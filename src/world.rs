@@ -24,6 +24,7 @@ pub mod helm;
 pub mod host;
 pub mod http;
 pub mod kube;
+pub mod layout;
 pub mod network;
 pub mod process;
 pub mod registry;

@@ -81,5 +81,6 @@ mod tests {
         let config = config_file::load(&path).unwrap();
         assert!(matches!(config.proxy, ProxyWish::Use { .. }));
         assert_eq!((config.authorities.len(), config.mirrors.len()), (1, 1));
+        assert_eq!(config.archives.len(), 1);
     }
 }

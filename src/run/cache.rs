@@ -19,6 +19,7 @@ use crate::world::registry::{Manifest, Registry, Repository, Shape};
 use crate::world::registry_login::Login;
 use crate::{Error, Result};
 
+mod archives;
 pub mod copy;
 pub mod fill;
 pub(super) mod hold;
@@ -30,10 +31,13 @@ pub mod meter;
 mod places;
 pub mod prune;
 pub mod resolve;
+pub mod shelf;
 pub mod signatures;
 pub mod upload;
 pub mod verify;
 mod walk;
+
+use shelf::Shelf;
 
 /// The cache's registry, where it runs, and our keys.
 #[derive(Clone, Debug)]
@@ -126,7 +130,7 @@ pub(super) fn at(paths: &Paths, port: u16) -> Result<Registry> {
 
 /// The image for this machine: of an index, the one of its platform.
 async fn for_this_machine(
-    repository: &Repository,
+    repository: &impl Shelf,
     manifest: &Manifest,
 ) -> Result<Option<Box<ImageManifest>>> {
     let index = match manifest.shape()? {

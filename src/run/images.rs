@@ -81,6 +81,7 @@ pub(super) async fn cache(context: &Context, id: &str, image: &ImageName) -> Res
         fill::Source::Cache => "it was there",
         fill::Source::Upstream => "from its registry",
         fill::Source::Engine => "from the engine's store",
+        fill::Source::Archive => "from an archive",
     };
     context.events.progress(id, format!("{}, {from}", filled.digest));
     Ok(())

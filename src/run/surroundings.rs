@@ -33,8 +33,9 @@ fn merge(environment: Option<Proxies>, config: Config) -> Surroundings {
         (None, ProxyWish::Unsaid) => Proxy::Unsaid,
     };
     let (authority_files, authorities) = config.authorities.into_iter().unzip();
-    let mirrors = config.mirrors;
-    Surroundings { proxy, authorities, authority_files, mirrors, ..Surroundings::default() }
+    let Config { mirrors, archives, .. } = config;
+    let known = Surroundings { proxy, authorities, authority_files, ..Surroundings::default() };
+    Surroundings { mirrors, archives, ..known }
 }
 
 /// What nodes are to be told, and what the user should know about it. `cache` is where they pull

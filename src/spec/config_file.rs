@@ -10,7 +10,7 @@ use super::yaml;
 use crate::Result;
 
 /// Every key of the file.
-pub const KEYS: &[&str] = &["apiVersion", "kind", "proxy", "authorities", "mirrors"];
+pub const KEYS: &[&str] = &["apiVersion", "kind", "proxy", "authorities", "mirrors", "archives"];
 
 /// Every key of `proxy`.
 pub const PROXY_KEYS: &[&str] = &["http", "https", "except"];
@@ -27,6 +27,8 @@ pub struct Config {
     pub authorities: Vec<(PathBuf, String)>,
     /// Registry to its mirrors, in the order they are asked.
     pub mirrors: BTreeMap<String, Vec<MirrorUrl>>,
+    /// OCI archives, layouts and folders of them. Not looked at here: the disk they are on may be away.
+    pub archives: Vec<PathBuf>,
 }
 
 /// What is said of proxies.
@@ -90,6 +92,10 @@ fn read(shown: &str, folder: &Path, bytes: &[u8], problems: &Problems) -> Config
     }
     if let Some(mirrors) = fields.optional("mirrors") {
         config.mirrors = read_mirrors(mirrors);
+    }
+    if let Some(list) = fields.optional("archives") {
+        let paths = list.items().into_iter().flatten();
+        config.archives = paths.filter_map(|path| Some(folder.join(path.text()?))).collect();
     }
     config
 }
@@ -186,7 +192,8 @@ mod tests {
             "apiVersion: pipe.dev/v1alpha1\nkind: Config\n\
              proxy: {http: 'http://p:1', https: 'http://u:pw@p:2', except: [.example, 10.0.0.0/8]}\n\
              authorities: [ca.pem]\n\
-             mirrors: {docker.io: ['https://m.example/hub', 'http://10.0.0.5:5000']}\n",
+             mirrors: {docker.io: ['https://m.example/hub', 'http://10.0.0.5:5000']}\n\
+             archives: [/mnt/disk, bundle.tar]\n",
         )
         .unwrap();
         let ProxyWish::Use { http, https, except } = &config.proxy else { panic!() };
@@ -195,6 +202,8 @@ mod tests {
         assert_eq!(except[..], [".example", "10.0.0.0/8"]);
         assert_eq!(config.authorities.len(), 1);
         assert_eq!(config.mirrors["docker.io"].len(), 2);
+        assert_eq!(config.archives[0], Path::new("/mnt/disk"));
+        assert!(config.archives[1].is_absolute() && config.archives[1].ends_with("bundle.tar"));
         let none = "apiVersion: pipe.dev/v1alpha1\nkind: Config\nproxy: none\n";
         assert_eq!(load_text(none).unwrap().proxy, ProxyWish::None);
         assert_eq!(load(Path::new("/no/such/config.yaml")).unwrap(), Config::default());

@@ -20,6 +20,8 @@ pub struct Surroundings {
     pub authorities: Vec<String>,
     /// Registry to its mirrors, in the order they are asked.
     pub mirrors: BTreeMap<String, Vec<MirrorUrl>>,
+    /// Where images lie that no registry gives: OCI archives, layouts and folders of them.
+    pub archives: Vec<PathBuf>,
     /// The user's file, there or not.
     pub file: PathBuf,
     /// The files that the certificates are from, in the same order.

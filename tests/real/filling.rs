@@ -15,11 +15,13 @@ use pipe::spec::lock_file::{self, Anchor, Locked};
 use pipe::spec::name::url::MirrorUrl;
 use pipe::state::keys::Keys;
 use pipe::trust::SigningKey;
+use pipe::trust::attached::sha256;
 use pipe::trust::forbidden::Forbidden;
 use pipe::trust::policy::Verdict;
 use pipe::world::World;
 use pipe::world::env::Env;
-use pipe::world::registry::Manifest;
+use pipe::world::registry::{Manifest, Repository, Shape};
+use serde_json::json;
 
 use super::cache::{NAME, Server, no_registry, put_image, put_index};
 use super::small_disk::{self, SmallDisk};
@@ -97,6 +99,33 @@ async fn is_good(cache: &Cache, images: usize) {
     assert_eq!((verified.images.len(), verified.faulty()), (images, 0), "{verified:?}");
 }
 
+/// What a repository has of an index, as an OCI archive; platforms that it lacks are lacking there.
+async fn write_archive(from: &Repository, index: &Manifest, path: &Path) {
+    let Shape::Index(shape) = index.shape().unwrap() else { panic!("no index") };
+    let mut blobs = vec![index.bytes.clone()];
+    for child in shape.manifests() {
+        let Some(child) = from.manifest(child.digest().as_ref()).await.unwrap() else { continue };
+        let Shape::Image(image) = child.shape().unwrap() else { panic!("no image") };
+        for blob in image.layers().iter().chain([image.config()]) {
+            blobs.push(from.blob(blob.digest().as_ref(), blob.size()).await.unwrap());
+        }
+        blobs.push(child.bytes);
+    }
+    let entry =
+        json!({"mediaType": index.media_type, "digest": index.digest, "size": index.bytes.len()});
+    let list = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let named =
+        blobs.into_iter().map(|it| (format!("blobs/{}", sha256(&it).replace(':', "/")), it));
+    let mut archive = tar::Builder::new(std::fs::File::create(path).unwrap());
+    for (name, content) in named.chain([("index.json".to_owned(), list.into_bytes())]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, &content[..]).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
 async fn fills() {
     let scene = Scene::new().await;
     let theirs = scene.upstream.registry().repository("library/app");
@@ -134,6 +163,14 @@ async fn fills() {
     assert!(error.causes.concat().contains("does not have"), "{error:?}");
     assert!(error.hints.concat().contains("pipe images lock"), "{error:?}");
     is_good(&empty, 0).await;
+    // An archive of the user's still has it: the locked bytes, if not what the tag leads to.
+    let (mut scene, disk) = (scene, tempfile::tempdir().unwrap());
+    write_archive(&ours, &index, &disk.path().join("kept.tar")).await;
+    scene.world.env.surroundings.archives.push(disk.path().to_owned());
+    let filled = fill::locked(&scene.world, &empty, &image, &held, &silent).await.unwrap();
+    assert_eq!((filled.digest, filled.source), (index.digest.clone(), Source::Archive));
+    is_good(&empty, 1).await;
+    scene.world.env.surroundings.archives.clear();
 
     // A cache that goes away in the middle is the cause, not an image that can be had nowhere.
     let big = put_image(&theirs, &"seed".repeat(20_000)).await.unwrap();

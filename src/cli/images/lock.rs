@@ -10,8 +10,9 @@ use crate::spec::{forbidden, policies};
 
 /// Write down which bytes the images of profiles are and why they are believed: pipe.lock
 ///
-/// Each name is looked up in its registry, or one of its mirrors, else in the engine's own store. The
-/// file lies beside `clusters/`; commit it. What did not change stays as it is, to the byte.
+/// Each name is looked up in its registry, or one of its mirrors, else in the engine's own store,
+/// else in the archives of config.yaml. The file lies beside `clusters/`; commit it. What did not
+/// change stays as it is, to the byte.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  pipe images lock --profile laptop\n  pipe images lock --check   # in CI"

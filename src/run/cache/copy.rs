@@ -8,6 +8,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::meter::Meter;
+use super::shelf::Shelf;
 use crate::trust::attached;
 use crate::world::registry::{Download, Manifest, Repository, Shape};
 use crate::{Error, Result};
@@ -48,7 +49,7 @@ impl std::ops::AddAssign for Copied {
 /// # Errors
 /// A registry does not answer or refuses, or bytes are not what their digest names.
 pub async fn copy(
-    from: &Repository,
+    from: &impl Shelf,
     to: &Repository,
     freight: Freight<'_>,
     meter: &Meter,
@@ -95,31 +96,31 @@ fn is_needed(child: &Descriptor, arches: &[&str]) -> bool {
     })
 }
 
-fn not_for(from: &Repository, freight: &Freight<'_>, children: &[Descriptor]) -> Error {
+fn not_for(from: &impl Shelf, freight: &Freight<'_>, children: &[Descriptor]) -> Error {
     let has: Vec<String> = children
         .iter()
         .filter_map(|child| child.platform().as_ref())
         .map(|platform| format!("{}/{}", platform.os(), platform.architecture()))
         .collect();
     let wanted = freight.arches.join(", ");
-    Error::failed("image-platform", format!("{} is not made for {wanted}", from.name()))
+    Error::failed("image-platform", format!("{} is not made for {wanted}", from.shown()))
         .because(format!("{} is for {}", freight.digest, has.join(", ")))
         .hint("choose a tag that is made for this CPU: without it, pods end with \"exec format error\"")
 }
 
-async fn whole(from: &Repository, digest: &str) -> Result<Manifest> {
+async fn whole(from: &impl Shelf, digest: &str) -> Result<Manifest> {
     from.manifest(digest).await?.ok_or_else(|| {
-        Error::failed("manifest-unknown", format!("{}@{digest} cannot be copied", from.name()))
-            .because(format!("the registry {} does not have it (any more)", from.registry().name()))
+        Error::failed("manifest-unknown", format!("{digest} cannot be copied"))
+            .because(format!("it is not (any more) with {}", from.shown()))
             .hint("if its publisher has removed it, choose another tag and lock it anew")
     })
 }
 
 /// One image with its referrers, without a tag.
-async fn image(from: &Repository, to: &Repository, digest: &str, meter: &Meter) -> Result<Copied> {
+async fn image(from: &impl Shelf, to: &Repository, digest: &str, meter: &Meter) -> Result<Copied> {
     let manifest = whole(from, digest).await?;
     let Shape::Image(shape) = manifest.shape()? else {
-        let what = format!("{}@{digest} cannot be copied", from.name());
+        let what = format!("{digest}, of {}, cannot be copied", from.shown());
         return Err(Error::failed("manifest-invalid", what).because("an index in an index"));
     };
     let mut copied = blobs(from, to, &shape, meter).await?;
@@ -130,7 +131,7 @@ async fn image(from: &Repository, to: &Repository, digest: &str, meter: &Meter) 
 
 /// What its publisher hung on it: signatures, provenance, lists of what is in it.
 async fn referrers(
-    from: &Repository,
+    from: &impl Shelf,
     to: &Repository,
     digest: &str,
     meter: &Meter,
@@ -156,7 +157,7 @@ async fn referrers(
 }
 
 async fn blobs(
-    from: &Repository,
+    from: &impl Shelf,
     to: &Repository,
     image: &ImageManifest,
     meter: &Meter,
@@ -178,7 +179,7 @@ async fn blobs(
 }
 
 async fn one(
-    from: &Repository,
+    from: &impl Shelf,
     to: &Repository,
     blob: &Descriptor,
     meter: &Meter,
@@ -188,9 +189,9 @@ async fn one(
         meter.advance(size);
         return Ok(Copied { sent: 0, there: size });
     }
-    let download = from.download(digest, size).await?;
+    let parts = from.parts(digest, size).await?;
     let meter = meter.clone();
-    let counted = chunks(download).inspect_ok(move |chunk| meter.advance(chunk.len() as u64));
+    let counted = parts.inspect_ok(move |chunk| meter.advance(chunk.len() as u64));
     to.upload(digest, counted).await?;
     Ok(Copied { sent: size, there: 0 })
 }

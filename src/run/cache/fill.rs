@@ -1,5 +1,5 @@
 //! Images into the cache, from where they can be had: what it has already, what was built here, the
-//! upstream registry, the engine's own store. What is in is signed.
+//! upstream registry, the engine's own store, an archive. What is in is signed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,9 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::copy::{self, Freight};
 use super::meter::Meter;
+use super::shelf::{Archived, Shelf};
 use super::signatures::{self, Pen};
-use super::{Cache, places, upload};
+use super::{Cache, archives, places, upload};
 use crate::spec::lock_file::{self, Anchor, Locked};
 use crate::spec::{Arch, ImageName};
 use crate::world::World;
@@ -25,6 +26,12 @@ const WAITING: usize = 16;
 /// The code of a cache that does not take what it is given.
 const REFUSED: &str = "cache-refused";
 
+/// The code of an image that no registry gives.
+const UNAVAILABLE: &str = "image-unavailable";
+
+/// The code of an image that the engine does not have.
+const UNKNOWN: &str = "image-unknown";
+
 /// Where an image was taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -34,6 +41,8 @@ pub enum Source {
     Upstream,
     /// The engine's store, which keeps layers uncompressed: anchored by the configuration's digest.
     Engine,
+    /// An archive that the user's `config.yaml` names: the same digest.
+    Archive,
 }
 
 /// What was done for an image.
@@ -75,17 +84,22 @@ pub async fn fill(
             Err(error) if [registry::FULL, REFUSED].contains(&error.code) => return Err(error),
             Err(error) => error,
         };
-        match world.engine.image(image.tagged()).await? {
-            Some(found) => from_engine(world, cache, image, &found.id, meter).await,
-            // What somebody else wrote is not signed for them.
-            None => Err(match there {
-                None => refused,
-                Some(there) => refused.because(format!(
-                    "what the cache has under this name, {}, has no signature of a key that is trusted here",
-                    there.digest
-                )),
-            }),
+        if let Some(found) = world.engine.image(image.tagged()).await? {
+            return from_engine(world, cache, image, &found.id, meter).await;
         }
+        let mut tried = Vec::new();
+        if let Some(found) = archives::find(&world.env, image, reference, &mut tried).await {
+            return from_archive(cache, image, &found, meter).await;
+        }
+        let refused = tried.into_iter().fold(refused, Error::because);
+        // What somebody else wrote is not signed for them.
+        Err(match there {
+            None => refused,
+            Some(there) => refused.because(format!(
+                "what the cache has under this name, {}, has no signature of a key that is trusted here",
+                there.digest
+            )),
+        })
     };
     named(cache, filled.await).await
 }
@@ -125,8 +139,26 @@ pub async fn locked(
                 from_engine(world, cache, image, lock_file::hex(config), meter).await
             }
         };
+        let filled = match filled {
+            Err(error) if error.code == UNAVAILABLE || error.code == UNKNOWN => {
+                let mut tried = Vec::new();
+                let found = match &locked.anchor {
+                    Anchor::Digest { digest, .. } => {
+                        archives::find(&world.env, image, digest, &mut tried).await
+                    }
+                    Anchor::Config { .. } => {
+                        archives::find_locked(&world.env, image, locked).await?
+                    }
+                };
+                match found {
+                    Some(found) => from_archive(cache, image, &found, meter).await,
+                    None => Err(tried.into_iter().fold(error, Error::because)),
+                }
+            }
+            filled => filled,
+        };
         filled.map_err(|error| match error.code {
-            "image-unavailable" | "image-unknown" => Error::new(
+            UNAVAILABLE | UNKNOWN => Error::new(
                 error.kind,
                 "locked-gone",
                 format!("{image} cannot be had as it is locked, {}", locked.held_to()),
@@ -179,7 +211,7 @@ pub async fn from_engine(
 ) -> Result<Filled> {
     let repository = &cache.repository(image)?;
     let Some(found) = world.engine.image(id).await? else {
-        return Err(Error::failed("image-unknown", format!("the engine has no {image} any more")));
+        return Err(Error::failed(UNKNOWN, format!("the engine has no {image} any more")));
     };
     let mut has = BTreeSet::new();
     for layer in &found.layers {
@@ -222,6 +254,47 @@ pub async fn also(cache: &Cache, image: &ImageName, digest: &str, name: &ImageNa
     seal(cache, &to, name, &manifest).await
 }
 
+async fn from_archive(
+    cache: &Cache,
+    image: &ImageName,
+    (archived, found): &(Archived, Manifest),
+    meter: &Meter,
+) -> Result<Filled> {
+    let sent = take(cache, image, archived, found, meter).await?;
+    Ok(Filled { digest: found.digest.clone(), source: Source::Archive, sent })
+}
+
+/// Copies and signs what a shelf has; gives the bytes that were sent.
+///
+/// # Errors
+/// [`REFUSED`] or [`registry::FULL`] of the cache; else what is wrong with the shelf.
+async fn take(
+    cache: &Cache,
+    image: &ImageName,
+    shelf: &impl Shelf,
+    found: &Manifest,
+    meter: &Meter,
+) -> Result<u64> {
+    let arch = Arch::of_host()?;
+    let repository = &cache.repository(image)?;
+    let freight = Freight { digest: &found.digest, tag: None, arches: &[arch.as_str()] };
+    match copy::copy(shelf, repository, freight, meter).await {
+        Ok(copied) => {
+            seal(cache, repository, image, found).await?;
+            Ok(copied.sent)
+        }
+        Err(error) if error.code == registry::FULL => Err(error),
+        // Zot says no more than 500, also where its disk is full.
+        Err(error) if error.to_string().contains(cache.registry.name()) => {
+            Err(Error::failed(REFUSED, format!("the image cache did not take {image}"))
+                .because(error)
+                .hint("see what it says: podman logs pipe-registry")
+                .hint("see whether its disk is full: podman system df"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// By digest, from the mirrors of its registry and then the registry itself.
 async fn from_upstream(
     world: &World,
@@ -230,9 +303,6 @@ async fn from_upstream(
     reference: &str,
     meter: &Meter,
 ) -> Result<Filled> {
-    let arch = Arch::of_host()?;
-    let arches = [arch.as_str()];
-    let repository = &cache.repository(image)?;
     let mut tried = Vec::new();
     for place in places::of(&world.env, image, &mut tried).await {
         let found = match place.repository.manifest(reference).await {
@@ -246,28 +316,16 @@ async fn from_upstream(
                 continue;
             }
         };
-        let freight = Freight { digest: &found.digest, tag: None, arches: &arches };
-        match copy::copy(&place.repository, repository, freight, meter).await {
-            Ok(copied) => {
-                seal(cache, repository, image, &found).await?;
+        match take(cache, image, &place.repository, &found, meter).await {
+            Ok(sent) => {
                 let (digest, source) = (found.digest, Source::Upstream);
-                return Ok(Filled { digest, source, sent: copied.sent });
+                return Ok(Filled { digest, source, sent });
             }
             // Of the cache: the next place would fill it no better.
-            Err(error) if error.code == registry::FULL => return Err(error),
-            // Zot says no more than 500, also where its disk is full.
-            Err(error) if error.to_string().contains(cache.registry.name()) => {
-                return Err(Error::failed(
-                    REFUSED,
-                    format!("the image cache did not take {image}"),
-                )
-                .because(error)
-                .hint("see what it says: podman logs pipe-registry")
-                .hint("see whether its disk is full: podman system df"));
-            }
+            Err(error) if [registry::FULL, REFUSED].contains(&error.code) => return Err(error),
             Err(error) => tried.push(error.to_string()),
         }
     }
-    let error = Error::failed("image-unavailable", format!("{image} can be had nowhere"));
+    let error = Error::failed(UNAVAILABLE, format!("{image} can be had nowhere"));
     Err(tried.into_iter().fold(error, Error::because))
 }

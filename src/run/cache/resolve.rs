@@ -1,5 +1,5 @@
 //! A name to bytes, with what is known of it: what was built here for it, else the digest that its
-//! registry serves, else what the engine's own store has. Nothing is stored here; filling the cache and writing `pipe.lock` begin so.
+//! registry serves, else what the engine's own store has, else what is in an archive. Nothing is stored here; filling the cache and writing `pipe.lock` begin so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,16 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::keyless::{self, Subject};
 use super::places::{self, Place};
-use super::signatures;
+use super::shelf::{Archived, Shelf};
+use super::{archives, signatures};
 use crate::spec::lock_file::{self, Anchor, Locked, Source};
 use crate::spec::{Arch, ImageName};
+use crate::trust::PublicKey;
 use crate::trust::forbidden::Forbidden;
 use crate::trust::policy::{Demand, Finding, Policies, Verdict};
 use crate::world::World;
 use crate::world::built::{BuiltImage, BuiltImages};
 use crate::world::engine::{Engine, ImageInfo};
 use crate::world::env::Env;
-use crate::world::registry::{Manifest, Repository, Shape};
+use crate::world::registry::{Manifest, Shape};
 use crate::{Error, Kind, Result};
 
 /// For all that one registry is asked about one image. A network that swallows packets would
@@ -56,6 +58,8 @@ enum Seen<'a> {
     Built(&'a BuiltImage),
     /// In the engine's store, however it came there.
     Store,
+    /// In a file of the user's.
+    Archive { archived: &'a Archived, digest: &'a str },
 }
 
 /// What the engine's store has for a name.
@@ -110,9 +114,13 @@ impl<'a> Resolver<'a> {
         if let Some(stored) = &stored {
             return self.stored(image, stored, stand_ins).await;
         }
+        let mut tried = tried;
+        tried.push(unused);
+        if let Some(locked) = self.archived(image, stand_ins, &mut tried).await? {
+            return Ok(locked);
+        }
         let error = Error::failed("image-unresolved", format!("{image} cannot be had"));
         let error = tried.into_iter().fold(error, Error::because);
-        let error = error.because(unused);
         Err(error.hint("connect to its registry, name a mirror in config.yaml, or build it: in a clone of pipe, scripts/images/factory build"))
     }
 
@@ -174,32 +182,50 @@ impl<'a> Resolver<'a> {
                     continue;
                 }
             };
-            let platforms = platforms(&place.repository, &manifest).await?;
-            let wanted = format!("linux/{}", self.arch);
-            let is_wanted = |platform: &String| {
-                *platform == wanted || platform.starts_with(&format!("{wanted}/"))
-            };
-            if !platforms.keys().any(is_wanted) {
-                let has: Vec<&str> = platforms.keys().map(String::as_str).collect();
-                return Err(Error::failed(
-                    "image-platform",
-                    format!("{image} is not made for {wanted}"),
-                )
-                .because(format!("{} is for {}", manifest.digest, has.join(", ")))
-                .hint("choose a tag that is made for this CPU"));
-            }
+            let platforms = self.platforms(image, &place.repository, &manifest).await?;
             let seen = Seen::Upstream { place: &place, digest: &manifest.digest };
             let evidence = self.evidence(image, &seen, stand_ins).await?;
-            return Ok(Ok(Locked {
-                profiles: BTreeSet::new(),
-                source: Source::Upstream,
-                anchor: Anchor::Digest { digest: manifest.digest, media_type: manifest.media_type },
-                platforms,
-                evidence,
-                at: now(),
-            }));
+            return Ok(Ok(by_digest(Source::Upstream, manifest, platforms, evidence)));
         }
         Ok(Err(tried))
+    }
+
+    async fn archived(
+        &self,
+        image: &ImageName,
+        stand_ins: bool,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Locked>> {
+        let reference = image.digest().unwrap_or(image.tag());
+        let found = archives::find(self.env, image, reference, tried).await;
+        let Some((archived, manifest)) = found else { return Ok(None) };
+        let platforms = self.platforms(image, &archived, &manifest).await?;
+        let seen = Seen::Archive { archived: &archived, digest: &manifest.digest };
+        let evidence = self.evidence(image, &seen, stand_ins).await?;
+        Ok(Some(by_digest(Source::Archive, manifest, platforms, evidence)))
+    }
+
+    /// The image of each platform, of which one is for the nodes.
+    async fn platforms(
+        &self,
+        image: &ImageName,
+        shelf: &impl Shelf,
+        manifest: &Manifest,
+    ) -> Result<BTreeMap<String, String>> {
+        let platforms = match manifest.shape()? {
+            Shape::Index(index) => of_index(&index),
+            Shape::Image(shape) => of_image(shelf, manifest, &shape).await?,
+        };
+        let wanted = format!("linux/{}", self.arch);
+        let is_wanted =
+            |platform: &String| *platform == wanted || platform.starts_with(&format!("{wanted}/"));
+        if platforms.keys().any(is_wanted) {
+            return Ok(platforms);
+        }
+        let has: Vec<&str> = platforms.keys().map(String::as_str).collect();
+        Err(Error::failed("image-platform", format!("{image} is not made for {wanted}"))
+            .because(format!("{} is for {}", manifest.digest, has.join(", ")))
+            .hint("choose a tag that is made for this CPU"))
     }
 
     /// The first demand of the policy that holds, or why none does.
@@ -226,6 +252,16 @@ impl<'a> Resolver<'a> {
     async fn look(&self, seen: &Seen<'_>, demand: &Demand) -> Result<Finding> {
         let (place, digest) = match seen {
             Seen::Upstream { place, digest } => (place, digest),
+            Seen::Archive { archived, digest } => {
+                return Ok(match demand {
+                    Demand::Key(key) => signed(*archived, digest, key).await,
+                    Demand::DigestOnly { .. } => Finding::Bytes,
+                    Demand::Built { .. } => Finding::Nothing("it was not built here".to_owned()),
+                    _ => Finding::Nothing(
+                        "of an archive, only signatures with a key are looked at".to_owned(),
+                    ),
+                });
+            }
             Seen::Built(built) => {
                 let stand_in = built.stand_in().map(str::to_owned);
                 return Ok(Finding::Built { recipe: built.recipe.clone(), stand_in });
@@ -244,13 +280,7 @@ impl<'a> Resolver<'a> {
                 let subject = Subject { name, plain: place.plain };
                 keyless::look(self.env, &subject, demand, self.cancel).await?
             }
-            Demand::Key(key) => {
-                let keys = std::slice::from_ref(key);
-                match signatures::verify(&place.repository, digest, keys).await {
-                    Ok(id) => Finding::Key(id),
-                    Err(error) => Finding::Nothing(error.causes.join("; ")),
-                }
-            }
+            Demand::Key(key) => signed(&place.repository, digest, key).await,
             Demand::Built { .. } | Demand::DigestOnly { .. } => Finding::Bytes,
         })
     }
@@ -315,14 +345,21 @@ fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// The image of each platform.
-async fn platforms(
-    repository: &Repository,
-    manifest: &Manifest,
-) -> Result<BTreeMap<String, String>> {
-    match manifest.shape()? {
-        Shape::Index(index) => Ok(of_index(&index)),
-        Shape::Image(image) => of_image(repository, manifest, &image).await,
+fn by_digest(
+    source: Source,
+    manifest: Manifest,
+    platforms: BTreeMap<String, String>,
+    evidence: Verdict,
+) -> Locked {
+    let Manifest { digest, media_type, .. } = manifest;
+    let anchor = Anchor::Digest { digest, media_type };
+    Locked { profiles: BTreeSet::new(), source, anchor, platforms, evidence, at: now() }
+}
+
+async fn signed(shelf: &impl Shelf, digest: &str, key: &PublicKey) -> Finding {
+    match signatures::verify(shelf, digest, std::slice::from_ref(key)).await {
+        Ok(id) => Finding::Key(id),
+        Err(error) => Finding::Nothing(error.causes.join("; ")),
     }
 }
 
@@ -347,23 +384,20 @@ fn platform_name(os: &Os, arch: &oci_spec::image::Arch, variant: Option<&str>) -
 
 /// Its configuration says it.
 async fn of_image(
-    repository: &Repository,
+    shelf: &impl Shelf,
     manifest: &Manifest,
     image: &ImageManifest,
 ) -> Result<BTreeMap<String, String>> {
     let config = image.config();
     let unreadable = |why: String| {
-        let what = format!(
-            "the configuration of {}@{} cannot be read",
-            repository.name(),
-            manifest.digest
-        );
+        let what =
+            format!("the configuration of {}, {}, cannot be read", manifest.digest, shelf.shown());
         Error::failed("manifest-invalid", what).because(why)
     };
     if config.size() > CONFIG_BYTES_MAX {
         return Err(unreadable(format!("it is said to have {} bytes", config.size())));
     }
-    let bytes = repository.blob(config.digest().as_ref(), config.size()).await?;
+    let bytes = shelf.blob(config.digest().as_ref(), config.size()).await?;
     let config: ImageConfiguration =
         serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     let name = platform_name(config.os(), config.architecture(), config.variant().as_deref());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use oci_spec::image::Descriptor;
 
+use super::shelf::Shelf;
 use crate::trust::attached::{self, Attachment};
 use crate::trust::{KeyId, PublicKey, SigningKey, bundle, simple};
 use crate::world::registry::{Manifest, Repository, Shape};
@@ -81,7 +82,7 @@ async fn put(repository: &Repository, attachment: &Attachment) -> Result<Manifes
 ///
 /// # Errors
 /// [`Kind::Signature`] with why none of what is there counts; the registry does not answer.
-pub async fn verify(repository: &Repository, digest: &str, keys: &[PublicKey]) -> Result<KeyId> {
+pub async fn verify(repository: &impl Shelf, digest: &str, keys: &[PublicKey]) -> Result<KeyId> {
     // Both forms are often refused for the same reason.
     let mut refused = BTreeSet::new();
     for it in bundles(repository, digest).await? {
@@ -96,7 +97,7 @@ pub async fn verify(repository: &Repository, digest: &str, keys: &[PublicKey]) -
             Err(why) => refused.insert(why.to_string()),
         };
     }
-    let what = format!("no signature counts for {}@{digest}", repository.name());
+    let what = format!("no signature counts for {digest}, {}", repository.shown());
     let error = Error::new(Kind::Signature, "signature-refused", what);
     let error = match refused.is_empty() {
         true => error.because("it has none"),
@@ -106,7 +107,7 @@ pub async fn verify(repository: &Repository, digest: &str, keys: &[PublicKey]) -
 }
 
 /// The bundles that refer to `digest`. What else refers to it is passed over.
-async fn bundles(repository: &Repository, digest: &str) -> Result<Vec<Vec<u8>>> {
+async fn bundles(repository: &impl Shelf, digest: &str) -> Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     for referrer in repository.referrers(digest).await? {
         let Some(manifest) = repository.manifest(referrer.digest().as_ref()).await? else {
@@ -123,7 +124,7 @@ async fn bundles(repository: &Repository, digest: &str) -> Result<Vec<Vec<u8>>> 
 
 /// The older form, with the layers it came in.
 async fn documents(
-    repository: &Repository,
+    repository: &impl Shelf,
     digest: &str,
 ) -> Result<Vec<(Descriptor, simple::Signed)>> {
     let Some(manifest) = repository.manifest(&attached::signature_tag(digest)).await? else {
