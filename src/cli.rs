@@ -10,6 +10,7 @@ use crate::world::env::Env;
 use crate::{Error, Result};
 
 pub mod app;
+pub mod backup;
 pub mod completion;
 pub mod doctor;
 pub mod env;
@@ -24,6 +25,7 @@ pub mod man;
 pub mod node;
 pub mod plan;
 pub mod purge;
+pub mod restore;
 pub mod smoke;
 pub mod start;
 pub mod status;
@@ -86,6 +88,8 @@ enum Command {
     Kubeconfig(kubeconfig::Args),
     Kubectl(kubectl::Args),
     Env(env::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Images(images::Args),
     Trust(trust::Args),
     Forward(forward::Args),
@@ -157,6 +161,8 @@ impl Cli {
             Command::Kubeconfig(args) => kubeconfig::run(app, args).await.map(|()| 0),
             Command::Kubectl(args) => kubectl::run(app, args).await,
             Command::Env(args) => env::run(app, args).await.map(|()| 0),
+            Command::Backup(args) => backup::run(app, args).await,
+            Command::Restore(args) => restore::run(app, args).await,
             Command::Images(args) => images::run(app, args).await.map(|()| 0),
             Command::Trust(args) => trust::run(app, args).await.map(|()| 0),
             Command::Forward(args) => forward::run(app, args).await.map(|()| 0),

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Read in this order: [`spec`], [`plan`], [`run`], [`world`], [`provider`], [`doctor`], [`smoke`],
+//! [`backup`],
 //! [`state`], [`report`], [`cli`]. `ARCHITECTURE.md` has the rules that hold the parts apart.
 
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod cli;
 pub mod digest;
 pub mod doctor;

@@ -23,6 +23,7 @@ use crate::{Error, Kind, Result};
 
 mod admission;
 mod api_fault;
+pub mod backup;
 mod balancer;
 mod buckets;
 pub mod cache;

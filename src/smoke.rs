@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 mod clickhouse;
 mod cql;
-mod door;
+pub(crate) mod door;
 mod nats;
 mod recorder;
 mod report;

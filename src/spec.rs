@@ -464,8 +464,28 @@ pub struct Definition {
     pub ready: Vec<Gate>,
     /// How it is proven.
     pub smoke: Option<SmokeSpec>,
+    /// Which of its backups stay; those of [`Keep::default`] where the file does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// Settings that `pipe env` hands out: name to template (`{port:client}`, `{host}`, `{username}`).
     pub env: BTreeMap<String, String>,
+}
+
+/// How many backups stay: of each of the last days, weeks and months the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Keep {
+    /// Days.
+    pub daily: u32,
+    /// Weeks.
+    pub weekly: u32,
+    /// Months.
+    pub monthly: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep { daily: 7, weekly: 4, monthly: 3 }
+    }
 }
 
 /// A component port from the host port catalogue.

@@ -15,6 +15,7 @@ use usage::Usage;
 pub mod archive;
 pub mod built;
 pub mod certificate;
+pub mod clickhouse;
 pub mod engine;
 pub mod env;
 pub mod executable;

@@ -7,12 +7,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use self::server::{Failure, Server};
 use super::recorder::Outcome;
 use super::{Options, Recorder, Surroundings, Target, door, version};
 use crate::Result;
-
-mod server;
+use crate::world::clickhouse::{Failure, Server};
 
 /// Rows of each batch, and how many batches make the first round: each is a part of its own.
 const BATCH: u64 = 2_500;

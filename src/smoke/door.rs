@@ -30,7 +30,7 @@ where
 }
 
 /// Whether `server` is `component` and an ordinal: a StatefulSet's pod, which names its server.
-pub(super) fn is_pod_of(component: &str, server: &str) -> bool {
+pub(crate) fn is_pod_of(component: &str, server: &str) -> bool {
     server
         .strip_prefix(component)
         .and_then(|rest| rest.strip_prefix('-'))

@@ -9,7 +9,7 @@ use super::source::SourceFile;
 use super::template::{self, Piece};
 use super::{
     ComponentName, CredentialSpec, CredentialValue, Definition, Gate, GateCondition, ImageName,
-    Port, SmokeSpec, duration, name, port, yaml,
+    Keep, Port, SmokeSpec, duration, name, port, yaml,
 };
 
 /// Every key of a component file.
@@ -28,6 +28,7 @@ pub const KEYS: &[&str] = &[
     "standIn",
     "ready",
     "smoke",
+    "backup",
     "env",
 ];
 
@@ -42,6 +43,15 @@ pub const GATE_KEYS: &[&str] = &["statefulSet", "deployment", "endpoints", "with
 
 /// Keys of `smoke`.
 pub const SMOKE_KEYS: &[&str] = &["driver", "port", "within", "floor"];
+
+/// Keys of `backup`.
+pub const BACKUP_KEYS: &[&str] = &["keep"];
+
+/// Keys of `backup.keep`.
+pub const KEEP_KEYS: &[&str] = &["daily", "weekly", "monthly"];
+
+/// Most backups of one kind.
+const KEEP_MOST: u64 = 1000;
 
 /// Smoke drivers there are, and those that later versions bring.
 pub const DRIVERS: &[&str] = &["clickhouse", "cql", "nats", "s3"];
@@ -73,6 +83,7 @@ pub(super) fn read(source: &SourceFile, search: Search<'_>) -> Option<Definition
         stand_in: read_stand_in(&fields, &ports),
         ready: read_gates(&fields),
         smoke: fields.optional("smoke").and_then(|c| read_smoke(c, &ports)),
+        keep: fields.optional("backup").and_then(read_backup),
         env: read_env(&fields, &ports, credentials.as_ref()),
         ports,
         credentials,
@@ -284,6 +295,23 @@ fn read_smoke(cursor: Cursor<'_>, ports: &[Port]) -> Option<SmokeSpec> {
     let floor = items(&fields, "floor").filter_map(|c| c.parsed(version, "write 26.8.36.3"));
     let floor = floor.collect();
     Some(SmokeSpec { driver: driver?.to_owned(), port: port?, within: within?, floor })
+}
+
+/// What is not written stays as it is without the file.
+fn read_backup(cursor: Cursor<'_>) -> Option<Keep> {
+    let fields = cursor.fields(BACKUP_KEYS, &[])?;
+    let keep = fields.required("keep", "{daily: 7, weekly: 4, monthly: 3}")?;
+    let keep = keep.fields(KEEP_KEYS, &[])?;
+    let usual = Keep::default();
+    let number = |key: &str, usual: u32| match keep.optional(key) {
+        None => Some(usual),
+        Some(cursor) => cursor.whole(0, KEEP_MOST).and_then(|count| u32::try_from(count).ok()),
+    };
+    Some(Keep {
+        daily: number("daily", usual.daily)?,
+        weekly: number("weekly", usual.weekly)?,
+        monthly: number("monthly", usual.monthly)?,
+    })
 }
 
 /// Numbers with dots between.

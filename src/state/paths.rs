@@ -18,6 +18,8 @@ const OF_IMAGES: [&str; 2] = ["images", "factory"];
 pub struct Paths {
     state: PathBuf,
     cache: PathBuf,
+    /// Absent where the environment does not say; only backups need it.
+    data: Option<PathBuf>,
 }
 
 /// Something that outlives the last cluster, with its size in bytes.
@@ -30,7 +32,7 @@ pub struct Kept {
 }
 
 impl Paths {
-    /// Reads `XDG_STATE_HOME`, `XDG_CACHE_HOME` and `HOME`.
+    /// Reads `XDG_STATE_HOME`, `XDG_CACHE_HOME`, `XDG_DATA_HOME` and `HOME`.
     /// Relative paths are ignored, as the XDG specification demands. Fails where neither an XDG
     /// variable nor `HOME` says where to go.
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Paths> {
@@ -44,6 +46,7 @@ impl Paths {
             })
         };
         Ok(Paths {
+            data: folder("XDG_DATA_HOME", ".local/share").ok(),
             cache: folder("XDG_CACHE_HOME", ".cache")?,
             state: folder("XDG_STATE_HOME", ".local/state")?,
         })
@@ -67,6 +70,18 @@ impl Paths {
     /// Archives of failures.
     pub fn evidence(&self) -> PathBuf {
         self.state.join("evidence")
+    }
+
+    /// Backups, where no other place is named: neither `teardown` nor `purge` touches them.
+    ///
+    /// # Errors
+    /// The environment does not say where a home is.
+    pub fn backups(&self) -> Result<PathBuf> {
+        let data = self.data.as_ref().map(|data| data.join("backups"));
+        data.ok_or_else(|| {
+            Error::host("no-home", "neither HOME nor XDG_DATA_HOME is an absolute path")
+                .hint("name a folder, or set HOME to your home folder")
+        })
     }
 
     /// Lock files; empty or gone when nobody holds one.
@@ -190,6 +205,7 @@ pub(crate) mod tests {
             _ => None,
         };
         let paths = Paths::from_env(env).unwrap();
+        assert_eq!(paths.backups().unwrap(), Path::new("/home/ada/.local/share/pipe/backups"));
         assert_eq!(paths.state(), Path::new("/home/ada/.local/state/pipe"));
         assert_eq!(paths.cache(), Path::new("/var/cache/ada/pipe"));
         assert_eq!(Paths::from_env(|_| None).unwrap_err().code, "no-home");

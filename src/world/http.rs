@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// Deadline for a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a connection is kept for the next request: shorter than any server keeps it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Longest silence in the middle of a body.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -86,6 +89,19 @@ pub fn transfer_client() -> Result<reqwest::Client> {
         .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
 }
 
+/// A client of a cluster's own services that sends and reads as long as bytes move: whoever uses it
+/// watches that they do.
+pub fn streaming_client() -> Result<reqwest::Client> {
+    install_crypto();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .build()
+        .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
+}
+
 /// What a service answered, whole.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -121,8 +137,8 @@ pub async fn answer(request: reqwest::RequestBuilder) -> std::result::Result<Rep
     })
 }
 
-/// An error with its causes: reqwest's own text leaves them out.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes: reqwest's own text leaves them out. Take the address out of it first.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -15,6 +15,13 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use super::http::{self, Reply};
 use crate::{Error, Result};
 
+mod ask;
+mod contents;
+mod parts;
+
+pub use ask::Body;
+pub use contents::{Opened, Page, UNVERSIONED, Version, Versioning};
+
 /// The region that a store has unless it is told another.
 pub const REGION: &str = "us-east-1";
 
@@ -90,6 +97,14 @@ impl Store {
         Ok(Store { client: http::service_client()?, endpoint, credentials })
     }
 
+    /// The same store, with answers and uploads that last as long as bytes move.
+    ///
+    /// # Errors
+    /// No client can be set up.
+    pub fn transferring(&self) -> Result<Store> {
+        Ok(Store { client: http::streaming_client()?, ..self.clone() })
+    }
+
     /// The same store, asked as somebody else.
     #[must_use]
     pub fn with_login(&self, login: Option<(&str, &str)>) -> Store {
@@ -102,13 +117,7 @@ impl Store {
     /// # Errors
     /// There was no answer.
     pub async fn call(&self, bucket: &str, call: Call<'_>) -> std::result::Result<Reply, String> {
-        let bucket = Bucket::new(
-            self.endpoint.clone(),
-            UrlStyle::Path,
-            bucket.to_owned(),
-            REGION.to_owned(),
-        );
-        let bucket = bucket.map_err(|error| error.to_string())?;
+        let bucket = self.named(bucket)?;
         let client = &self.client;
         let who = self.credentials.as_ref();
         // Making and removing exist signed only; nobody's are signed wrongly instead.
@@ -139,6 +148,13 @@ impl Store {
             }
         };
         http::answer(request).await
+    }
+
+    /// A bucket as rusty-s3 has it.
+    fn named(&self, bucket: &str) -> std::result::Result<Bucket, String> {
+        let (name, region) = (bucket.to_owned(), REGION.to_owned());
+        let bucket = Bucket::new(self.endpoint.clone(), UrlStyle::Path, name, region);
+        bucket.map_err(|error| error.to_string())
     }
 
     /// Whether a bucket is there.

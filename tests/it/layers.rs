@@ -19,18 +19,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provider", &["digest", "error", "spec", "plan", "world", "report", "state", "verifier"]),
     ("doctor", &["error", "world", "report"]),
     ("smoke", &["digest", "error", "spec", "world", "report", "state"]),
+    ("backup", &["digest", "error", "spec", "world", "report", "state", "smoke"]),
     (
         "run",
         &[
             "digest", "error", "spec", "plan", "world", "report", "state", "provider", "doctor",
-            "smoke", "trust", "verifier",
+            "smoke", "backup", "trust", "verifier",
         ],
     ),
     (
         "cli",
         &[
             "error", "spec", "plan", "world", "report", "state", "provider", "doctor", "smoke",
-            "run",
+            "backup", "run",
         ],
     ),
 ];
@@ -40,10 +41,11 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("bollard", &["world/engine"]),
     ("kube", &["world/kube"]),
     ("k8s_openapi", &["world/kube"]),
-    ("async_nats", &["smoke/nats"]),
+    ("async_nats", &["backup/nats", "smoke/nats"]),
     ("scylla", &["smoke/cql"]),
     ("async_trait", &["smoke/cql"]),
     ("rusty_s3", &["world/s3"]),
+    ("instant_xml", &["world/s3"]),
     ("http_auth", &["world/registry/auth"]),
     ("p256", &["trust/key"]),
     ("ureq", &["verifier/registry"]),

@@ -14,6 +14,7 @@
     reason = "a test fails by panicking, reports by printing and is nobody's library"
 )]
 
+mod backups;
 mod cache_contents;
 mod cli;
 mod doctor;

@@ -63,6 +63,8 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("component", "/$defs/credential/properties", component_file::CREDENTIAL_VALUE_KEYS),
         ("component", "/$defs/gate/properties", component_file::GATE_KEYS),
         ("component", "/properties/smoke/properties", component_file::SMOKE_KEYS),
+        ("component", "/properties/backup/properties", component_file::BACKUP_KEYS),
+        ("component", "/properties/backup/properties/keep/properties", component_file::KEEP_KEYS),
         ("component", "/properties/smoke/properties/driver/enum", component_file::DRIVERS),
         ("component", "/properties/ports/additionalProperties/enum", &catalogue),
     ] {
