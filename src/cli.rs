@@ -24,6 +24,7 @@ pub mod logs;
 pub mod man;
 pub mod node;
 pub mod plan;
+pub mod probe;
 pub mod purge;
 pub mod restore;
 pub mod smoke;
@@ -76,6 +77,7 @@ pub struct Global {
 enum Command {
     Up(up::Args),
     Plan(plan::Args),
+    Probe(probe::Args),
     Status(status::Args),
     Smoke(smoke::Args),
     Stop(stop::Args),
@@ -166,6 +168,7 @@ impl Cli {
             Command::Images(args) => images::run(app, args).await.map(|()| 0),
             Command::Trust(args) => trust::run(app, args).await.map(|()| 0),
             Command::Forward(args) => forward::run(app, args).await.map(|()| 0),
+            Command::Probe(args) => probe::run(app, args).await.map(|()| 0),
             Command::Init(args) => init::run(app, &args).map(|()| 0),
             Command::Completion(args) => completion::run(app, &args).map(|()| 0),
             Command::Man(args) => man::run(app, &args).map(|()| 0),

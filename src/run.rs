@@ -39,6 +39,7 @@ pub mod doctor;
 mod drain;
 pub mod evidence;
 pub mod images;
+mod in_cluster;
 mod kubelet;
 pub mod list;
 pub mod logs;

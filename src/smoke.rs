@@ -9,24 +9,28 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
 mod clickhouse;
 mod cql;
 pub(crate) mod door;
+mod errand;
+mod junit;
 mod nats;
 mod recorder;
 mod report;
 mod s3;
 mod version;
 
+pub use errand::Errand;
+pub use junit::junit;
 pub use recorder::Recorder;
 pub use report::{Check, Report};
 
 /// Every way to prove a component; the word in a component file's `smoke.driver`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// ClickHouse over HTTP. Credentials: `username`, `password`.

@@ -1,11 +1,13 @@
 //! `pipe smoke`.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::app::App;
 use super::cluster_name;
-use crate::run::prove::prove;
-use crate::smoke::Report;
+use crate::run::prove::{From, prove};
+use crate::smoke::{Report, junit};
 use crate::{Error, Kind, Result};
 
 /// Prove a cluster's components with real clients
@@ -23,6 +25,12 @@ pub struct Args {
     /// Delete each component's pods in between, and read again what was written before
     #[arg(long)]
     restart: bool,
+    /// Check from a pod, by the names of services, with pipe's own program as its image
+    #[arg(long, conflicts_with = "restart")]
+    in_cluster: bool,
+    /// Write the reports to this file in JUnit's form, too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -37,9 +45,21 @@ pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
         let sources = app.sources()?;
         let _lock = app.lock(&cluster, "smoke", events).await?;
         let environment = app.environment(&sources, events);
-        prove(&environment, &cluster, &args.components, args.restart).await
+        let from = match args.in_cluster {
+            true => From::Pod,
+            false => From::Host { restart: args.restart },
+        };
+        prove(&environment, &cluster, &args.components, from).await
     });
     let reports = proven.await?;
+    if let Some(path) = &args.junit {
+        let text = junit(cluster.as_str(), &reports)?;
+        std::fs::write(path, text).map_err(|error| {
+            Error::failed("junit-unwritable", format!("{} cannot be written", path.display()))
+                .because(error)
+                .hint("name a file in a folder that is there")
+        })?;
+    }
     let passed = reports.iter().all(|report| report.passed);
     let failed: Vec<&str> =
         reports.iter().filter(|r| !r.passed).map(|r| r.component.as_str()).collect();

@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use oci_spec::image::MediaType;
 use serde_json::json;
 
 use super::cache::Cache;
 use super::cache::signatures::{self, Pen};
 use super::context::Context;
+use super::images::made::Made;
 use super::images::open_cache;
 use super::wait::Seen;
 use super::{images::node_store, surroundings};
 use crate::spec::Arch;
-use crate::trust::attached::sha256;
+use crate::world::engine::FileToPut;
 use crate::world::kube::{Kube, PodState, Probe};
-use crate::world::registry::{Manifest, Repository};
+use crate::world::registry::Repository;
 use crate::{Error, Kind, Result};
 
 /// What pods call it, without its tag.
@@ -67,49 +67,16 @@ fn tag_of(tag: &str, nonce: &str) -> String {
 /// An image of one program that ends at once; gives its digest.
 async fn store(cache: &Cache, repository: &Repository, tag: &str, nonce: &str) -> Result<String> {
     let arch = Arch::of_host()?;
-    let layer =
-        layer(arch).map_err(|error| Error::bug("a canary cannot be made").because(error))?;
-    let config = json!({
-        "architecture": arch.as_str(),
-        "os": "linux",
-        "config": {"Entrypoint": ["/canary"], "Labels": {LABEL: format!("{tag}-{nonce}")}},
-        "rootfs": {"type": "layers", "diff_ids": [sha256(&layer)]},
-    })
-    .to_string();
-    let config = config.as_bytes();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::ImageManifest.to_string(),
-        "config": {
-            "mediaType": MediaType::ImageConfig.to_string(),
-            "digest": sha256(config), "size": config.len(),
-        },
-        "layers": [{
-            "mediaType": MediaType::ImageLayer.to_string(),
-            "digest": sha256(&layer), "size": layer.len(),
-        }],
-    });
-    let manifest = Manifest::new(MediaType::ImageManifest.to_string(), manifest.to_string().into());
-    repository.put_blob(&sha256(&layer), &layer).await?;
-    repository.put_blob(&sha256(config), config).await?;
-    repository.put_manifest(&manifest, Some(&tag_of(tag, nonce))).await?;
+    let files = vec![FileToPut::new("/canary", 0o755, program(arch))];
+    let labels = json!({LABEL: format!("{tag}-{nonce}")});
+    let made = Made::of(arch, files, &json!({"Entrypoint": ["/canary"], "Labels": labels}))?;
+    made.put(repository, Some(&tag_of(tag, nonce))).await?;
     if tag == "signed" {
         let now = Timestamp::now().to_string();
         let pen = Pen { name: NAME, key: &cache.keys.signing, now: &now };
-        signatures::sign(repository, &manifest.digest, pen).await?;
+        signatures::sign(repository, &made.manifest.digest, pen).await?;
     }
-    Ok(manifest.digest)
-}
-
-/// A layer with the program `/canary`.
-fn layer(arch: Arch) -> std::io::Result<Vec<u8>> {
-    let program = program(arch);
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o755);
-    header.set_size(program.len() as u64);
-    let mut layer = tar::Builder::new(Vec::new());
-    layer.append_data(&mut header, "canary", &program[..])?;
-    layer.into_inner()
+    Ok(made.manifest.digest)
 }
 
 /// `exit(0)`, as an ELF program without anything around it (elf(5)): its header, one segment that

@@ -16,6 +16,7 @@ use crate::{Error, Result};
 pub mod add;
 mod fetch;
 pub mod inventory;
+pub(super) mod made;
 pub mod manage;
 pub mod names;
 pub mod node_store;

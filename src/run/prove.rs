@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
+use super::in_cluster::{self, Wanted};
 use super::observe;
 use super::status::{no_cluster, spec_of};
 use super::up::Environment;
@@ -15,6 +16,18 @@ use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
 
+/// From where the checks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// This host; with `restart`, pods are deleted in between.
+    Host {
+        /// See above.
+        restart: bool,
+    },
+    /// A pod.
+    Pod,
+}
+
 /// Runs the smoke checks of `names`, or of every component that has one.
 ///
 /// # Errors
@@ -23,7 +36,7 @@ pub async fn prove(
     environment: &Environment<'_>,
     cluster: &ClusterName,
     names: &[String],
-    restart: bool,
+    from: From,
 ) -> Result<Vec<Report>> {
     let paths = environment.paths;
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
@@ -37,13 +50,26 @@ pub async fn prove(
         stop: CancellationToken::clone(&environment.cancel),
         ..Context::new(environment, &Arc::new(world), cluster)
     };
+    let mut chosen = chosen;
+    for component in &mut chosen {
+        component.stand_in = observe::stand_in(&context.world, &spec, component).await;
+    }
+    let From::Host { restart } = from else { return in_pod(&context, &chosen).await };
     let mut reports = Vec::new();
-    for mut component in chosen {
-        component.stand_in = observe::stand_in(&context.world, &spec, &component).await;
+    for component in &chosen {
         let id = format!("smoke/{}", component.name);
-        reports.push(super::smoke::run(&context, &id, &component, restart).await?);
+        reports.push(super::smoke::run(&context, &id, component, restart).await?);
     }
     Ok(reports)
+}
+
+async fn in_pod(context: &Context, components: &[Component]) -> Result<Vec<Report>> {
+    let mut wanted = Vec::new();
+    for component in components {
+        let (driver, target, within) = super::smoke::target(context, component)?;
+        wanted.push(Wanted { component, driver, target, within });
+    }
+    in_cluster::prove(context, "smoke", wanted).await
 }
 
 /// The components to prove.

@@ -1,5 +1,7 @@
 //! Proves a component: finds where it is reached, with what credentials, and runs its driver.
 
+use std::time::Duration;
+
 use futures::FutureExt as _;
 
 use super::components::selector;
@@ -23,13 +25,11 @@ pub(super) async fn prove(context: &Context, id: &str, component: &Component) ->
     }
 }
 
-/// Runs the component's driver against its host ports.
-pub async fn run(
+/// How a component is checked, from this host, and within what time.
+pub(super) fn target(
     context: &Context,
-    id: &str,
     component: &Component,
-    restart: bool,
-) -> Result<Report> {
+) -> Result<(Driver, Target, Duration)> {
     let spec = component.definition.smoke.as_ref().ok_or_else(|| {
         Error::failed("no-smoke", format!("component {} has no smoke check", component.name))
     })?;
@@ -51,11 +51,22 @@ pub async fn run(
         credentials: super::components::credentials(context, component)?,
         run_id: run_id(),
     };
+    Ok((driver, target, spec.within))
+}
+
+/// Runs the component's driver against its host ports.
+pub async fn run(
+    context: &Context,
+    id: &str,
+    component: &Component,
+    restart: bool,
+) -> Result<Report> {
+    let (driver, target, within) = target(context, component)?;
     let surroundings = Surroundings {
         restart: Box::new(|| restart_pods(context, id, component).boxed()),
         evidence: Box::new(|| explain(context, component).boxed()),
     };
-    let options = Options { restart, reach: smoke::REACH, within: spec.within };
+    let options = Options { restart, reach: smoke::REACH, within };
     smoke::run(driver, &target, options, &surroundings).await
 }
 
@@ -73,7 +84,7 @@ async fn restart_pods(context: &Context, id: &str, component: &Component) -> Res
         kube.delete_pod(&component.namespace, &pod.name).await?;
     }
     let what = format!("the pods of {} were not replaced", component.name);
-    let within = std::time::Duration::from_secs(120);
+    let within = Duration::from_secs(120);
     context
         .wait(id, "pod-not-replaced", what, within)
         .until(|| async {

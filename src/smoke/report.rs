@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Driver;
 use crate::{Error, Kind};
 
 /// One thing tried.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Check {
     /// Stable within its driver: `read-back`.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct Check {
 }
 
 /// The verdict on one component.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[must_use]
 pub struct Report {
     /// Which component.

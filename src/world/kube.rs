@@ -16,6 +16,7 @@ mod admission;
 mod canary;
 mod drain;
 mod fault;
+mod job;
 pub mod log;
 #[cfg(test)]
 pub(crate) mod manifest;
@@ -29,6 +30,7 @@ mod workload;
 pub use admission::Admission;
 pub use canary::Probe;
 pub use drain::{Claim, Eviction, LocalVolume};
+pub use job::JobState;
 pub use node::{NodeState, Taint};
 pub use object::StorageClassState;
 pub use pod::PodState;

@@ -73,6 +73,7 @@ fn single() {
     settings_and_secrets(&home);
     let (_, restarted) = home.stream("smoke one --restart");
     services::survived(&restarted);
+    services::are_proven_from_a_pod(&home);
     services::buckets_are_made_again(&home);
 
     // A label is changed by changing the label, and nothing else.

@@ -49,6 +49,21 @@ pub fn survived(reports: &Value) {
     }
 }
 
+/// `smoke --in-cluster`: the same checks by the names of services, and nothing left of them.
+pub fn are_proven_from_a_pod(home: &Home) {
+    let file = home.path("smoke.xml");
+    let (_, seen) = home.stream(&format!("smoke one --in-cluster --junit {}", file.display()));
+    assert_eq!(seen["passed"], true, "{seen}");
+    let junit = std::fs::read_to_string(file).expect("a file");
+    for service in SERVICES {
+        let report = named(&seen["reports"], "component", service);
+        assert!(report["checks"].as_array().is_some_and(|checks| checks.len() > 3), "{report}");
+        assert!(junit.contains(&format!("<testsuite name=\"{service}\"")), "{junit}");
+    }
+    let left = "kubectl -c one -- get jobs,secrets -n kube-system -l pipe.dev/probe -o name";
+    assert_eq!(home.ok(left), "");
+}
+
 /// Buckets that the profile names are there; one that goes is made again, and nothing else is done.
 pub fn buckets_are_made_again(home: &Home) {
     let s3 = S3::new(home);

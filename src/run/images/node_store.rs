@@ -16,7 +16,7 @@ use crate::{Error, Result};
 const PULL: Duration = Duration::from_secs(1200);
 
 /// `ctr` in the namespace of Kubernetes.
-pub(super) fn ctr<const N: usize>(arguments: [&str; N]) -> Exec {
+pub(in crate::run) fn ctr<const N: usize>(arguments: [&str; N]) -> Exec {
     Exec::new(["ctr", "--namespace=k8s.io"].into_iter().chain(arguments))
         .var("CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS", "1")
 }

@@ -1,0 +1,42 @@
+//! `pipe probe`: what the Job of `pipe smoke --in-cluster` runs; nobody types it.
+
+use std::path::PathBuf;
+
+use futures::FutureExt as _;
+
+use super::app::App;
+use crate::smoke::{self, Errand, Surroundings};
+use crate::{Error, Result};
+
+/// Run the checks of a file, and print each report as a line of JSON
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub struct Args {
+    /// What is to be checked
+    file: PathBuf,
+}
+
+/// Runs the command. A failed check is in its report: only what kept the checks from being made is an
+/// error.
+pub(super) async fn run(app: &App, args: Args) -> Result<()> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::failed("probe-file", format!("{} cannot be read", args.file.display()))
+            .because(error)
+    };
+    let text = std::fs::read(&args.file).map_err(|error| unreadable(&error))?;
+    let errands: Vec<Errand> = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
+    for errand in errands {
+        let (driver, target, options) = errand.check();
+        let surroundings = Surroundings {
+            restart: Box::new(|| {
+                async { Err(Error::bug("a pod that checks restarts nothing")) }.boxed()
+            }),
+            // Who sent it asks the cluster.
+            evidence: Box::new(|| async { String::new() }.boxed()),
+        };
+        let report = smoke::run(driver, &target, options, &surroundings).await?;
+        let line = serde_json::to_string(&report).map_err(|why| Error::bug(why.to_string()))?;
+        app.print(&format!("{line}\n"))?;
+    }
+    Ok(())
+}
