@@ -11,12 +11,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::world::kube::Said;
 use crate::{Error, Result};
 
 mod clickhouse;
 mod cql;
 pub(crate) mod door;
 mod errand;
+mod fdb;
 mod junit;
 mod nats;
 mod recorder;
@@ -37,6 +39,8 @@ pub enum Driver {
     ClickHouse,
     /// ScyllaDB and Cassandra over CQL. Credentials: `username`, `password`.
     Cql,
+    /// FoundationDB by `fdbcli` in its pod. No credentials: there are none.
+    Fdb,
     /// NATS with JetStream. Credentials: `username`, `password`.
     Nats,
     /// An S3 store. Credentials: `accessKey`, `secretKey`.
@@ -48,7 +52,8 @@ pub const REACH: Duration = Duration::from_secs(30);
 
 impl Driver {
     /// All drivers, in the order in which help lists them.
-    pub const ALL: [Driver; 4] = [Driver::ClickHouse, Driver::Cql, Driver::Nats, Driver::S3];
+    pub const ALL: [Driver; 5] =
+        [Driver::ClickHouse, Driver::Cql, Driver::Fdb, Driver::Nats, Driver::S3];
 
     /// The driver called `name`; `None` if there is none.
     pub fn parse(name: &str) -> Option<Driver> {
@@ -60,6 +65,7 @@ impl Driver {
         match self {
             Driver::ClickHouse => "clickhouse",
             Driver::Cql => "cql",
+            Driver::Fdb => "fdb",
             Driver::Nats => "nats",
             Driver::S3 => "s3",
         }
@@ -69,6 +75,7 @@ impl Driver {
     pub const fn credentials(self) -> &'static [&'static str] {
         match self {
             Driver::ClickHouse | Driver::Cql | Driver::Nats => &["username", "password"],
+            Driver::Fdb => &[],
             Driver::S3 => &["accessKey", "secretKey"],
         }
     }
@@ -83,8 +90,9 @@ pub struct Target {
     pub namespace: String,
     /// Its host, from here: `127.0.0.1`.
     pub host: String,
-    /// Its host port: the one that the component file names in `smoke.port`.
-    pub port: u16,
+    /// Its host port: the one that the component file names in `smoke.port`. None where the driver
+    /// works inside of the pod.
+    pub port: Option<u16>,
     /// The component's Secret, decoded.
     pub credentials: BTreeMap<String, String>,
     /// Buckets that the profile names; they must be there.
@@ -114,7 +122,10 @@ impl fmt::Debug for Target {
 impl Target {
     /// `host:port`.
     fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
     }
 
     fn credential(&self, name: &str) -> Result<&str> {
@@ -139,10 +150,16 @@ pub struct Options {
     pub within: Duration,
 }
 
+/// Runs a program in the component's pod, for so long at most.
+pub type ExecInPod<'a> =
+    Box<dyn Fn(Vec<String>, Duration) -> BoxFuture<'a, Result<Said>> + Send + Sync + 'a>;
+
 /// What a driver may do to the cluster around the component, and ask of it.
 pub struct Surroundings<'a> {
     /// Deletes the component's pod and returns when its successor is ready.
     pub restart: Box<dyn Fn() -> BoxFuture<'a, Result<()>> + Send + Sync + 'a>,
+    /// Runs a program in the component's pod; none where no driver needs it.
+    pub exec: Option<ExecInPod<'a>>,
     /// The cluster's view of the component, asked for once if a check failed: pod states and last
     /// events.
     pub evidence: Box<dyn Fn() -> BoxFuture<'a, String> + Send + Sync + 'a>,
@@ -165,6 +182,7 @@ pub async fn run(
     match driver {
         Driver::ClickHouse => clickhouse::run(target, options, surroundings, &mut recorder).await?,
         Driver::Cql => cql::run(target, options, surroundings, &mut recorder).await?,
+        Driver::Fdb => fdb::run(target, options, surroundings, &mut recorder).await?,
         Driver::Nats => nats::run(target, options, surroundings, &mut recorder).await?,
         Driver::S3 => s3::run(target, options, surroundings, &mut recorder).await?,
     }
@@ -195,7 +213,7 @@ mod tests {
             component: "nats".into(),
             namespace: "messaging".into(),
             host: "127.0.0.1".into(),
-            port: 4222,
+            port: Some(4222),
             buckets: Vec::new(),
             floor: Vec::new(),
             stand_in: None,

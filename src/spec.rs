@@ -469,6 +469,9 @@ pub struct Definition {
     pub keep: Option<Keep>,
     /// Settings that `pipe env` hands out: name to template (`{port:client}`, `{host}`, `{username}`).
     pub env: BTreeMap<String, String>,
+    /// Files that `pipe env` writes for the user: name to template of its content (`{node}`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// How many backups stay: of each of the last days, weeks and months the newest.
@@ -547,8 +550,8 @@ pub enum GateCondition {
 pub struct SmokeSpec {
     /// A driver of the closed set in [`crate::smoke`].
     pub driver: String,
-    /// The port it talks to, by [`Port::name`].
-    pub port: String,
+    /// The port it talks to, by [`Port::name`]; none for a driver that works inside of the pod.
+    pub port: Option<String>,
     /// Deadline for the whole check.
     pub within: Duration,
     /// The least version of each release line that has no known hole; empty: any.

@@ -5,11 +5,13 @@ use clap::ValueEnum;
 use super::app::App;
 use super::cluster_name;
 use crate::Result;
+use crate::report::Level;
 use crate::run::settings::settings;
 
 /// Print connection settings and credentials of a cluster's components
 ///
-/// For a shell: `eval "$(pipe env)"`.
+/// For a shell: `eval "$(pipe env)"`. Settings that name a file (FDB_CLUSTER_FILE) are left out where this
+/// host does not reach the address in it, and a warning says so.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The cluster
@@ -34,7 +36,13 @@ enum Format {
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let cluster = cluster_name(&args.cluster)?;
     let sources = app.sources()?;
-    let settings = settings(&app.paths, &sources, &cluster)?;
+    let (settings, notes) = settings(&app.paths, &sources, &cluster).await?;
+    // One document is what programs ask for: there a setting that is left out is not there.
+    if !app.global.json {
+        for note in &notes {
+            app.report.note(Level::Warning, note)?;
+        }
+    }
     let format = if app.global.json { Format::Json } else { args.format };
     match format {
         Format::Json => app.report.document(&settings),

@@ -31,6 +31,7 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
             restart: Box::new(|| {
                 async { Err(Error::bug("a pod that checks restarts nothing")) }.boxed()
             }),
+            exec: None,
             // Who sent it asks the cluster.
             evidence: Box::new(|| async { String::new() }.boxed()),
         };

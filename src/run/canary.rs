@@ -204,6 +204,7 @@ mod tests {
             phase: phase.to_owned(),
             ready: false,
             node: Some("one".to_owned()),
+            node_address: None,
             reason: Some(reason.to_owned()),
             restarts: 0,
             started: None,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::wait::Seen;
-use super::{pod_fault, service_addresses};
+use super::{handed_files, pod_fault, service_addresses};
 use crate::plan::components::chart_values;
 use crate::spec::{Component, Gate, GateCondition};
 use crate::world::helm::Install;
@@ -90,7 +90,12 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
             Err(error) => Seen::NotYet(error.to_string()),
         }
     });
-    reached.await
+    reached.await?;
+    let handed = handed_files::write(&context.state(), kube, component).await?;
+    for note in handed.notes {
+        context.events.warn(note);
+    }
+    Ok(())
 }
 
 /// Whether every gate of a component holds right now.

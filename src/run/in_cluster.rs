@@ -74,10 +74,10 @@ pub(super) async fn prove(
     let mut errands = Vec::new();
     let mut within = STARTS;
     for Wanted { component, driver, target, within: own } in wanted {
-        let (host, port) = service(kube, component).await?;
+        let address = service(kube, component).await?;
         let options = Options { restart: false, reach: REACH, within: own };
         within += own + REACH;
-        errands.push(Errand::new(driver, Target { host, port, ..target }, options));
+        errands.push(Errand::new(driver, target, address, options));
     }
     let executable = Executable::running()?;
     let image = format!("{IMAGE}:{}", executable.fingerprint());
@@ -103,8 +103,8 @@ pub(super) async fn prove(
 /// By what name and port pods reach a component.
 async fn service(kube: &Kube, component: &Component) -> Result<(String, u16)> {
     let (name, namespace) = (component.name.as_str(), component.namespace.as_str());
-    let port = component.definition.smoke.as_ref().map(|smoke| smoke.port.as_str());
-    let port = port.unwrap_or_default();
+    let smoke = component.definition.smoke.as_ref();
+    let port = smoke.and_then(|smoke| smoke.port.as_deref()).unwrap_or_default();
     let found = kube.service_port(namespace, name, port).await?.ok_or_else(|| {
         let what = format!("component {name} cannot be checked from a pod");
         Error::failed("probe-service", what)

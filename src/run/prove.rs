@@ -67,7 +67,18 @@ async fn in_pod(context: &Context, components: &[Component]) -> Result<Vec<Repor
     let mut wanted = Vec::new();
     for component in components {
         let (driver, target, within) = super::smoke::target(context, component)?;
-        wanted.push(Wanted { component, driver, target, within });
+        if target.port.is_some() {
+            wanted.push(Wanted { component, driver, target, within });
+            continue;
+        }
+        let name = &component.name;
+        context.events.warn(format!(
+            "{name} is not checked from another pod: its check runs programs in its own, as `pipe smoke` does without --in-cluster"
+        ));
+    }
+    if wanted.is_empty() {
+        return Err(Error::usage("no-component", "no component can be checked from another pod")
+            .hint("check them from here: leave out --in-cluster"));
     }
     in_cluster::prove(context, "smoke", wanted).await
 }

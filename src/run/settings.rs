@@ -1,6 +1,9 @@
 //! What `pipe env` hands out: each component's own settings, from its file's templates.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::handed_files;
 
 use super::status::{no_cluster, spec_of};
 use crate::Result;
@@ -13,32 +16,38 @@ use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::state::reservation;
 
-/// Settings by name, of every component of the profile the cluster was last brought up with.
+/// Settings by name, of every component of the profile the cluster was last brought up with, and
+/// what is to be said of those that are left out.
 ///
 /// # Errors
 /// There is no such cluster, or its files cannot be read.
-pub fn settings(
+pub async fn settings(
     paths: &Paths,
     sources: &Sources,
     cluster: &ClusterName,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     let state = paths.cluster(cluster);
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
     let spec = spec_of(sources, cluster, &Receipt::load(&state)?, &reservation, &[])?;
     let store = Credentials::load(&state)?;
     let mut settings = BTreeMap::new();
+    let mut notes = Vec::new();
     let kubeconfig = state.kubeconfig().display().to_string();
     settings.insert("KUBECONFIG".to_owned(), kubeconfig);
     for component in &spec.profile.components {
         let credentials = store.get(&component.name).cloned().unwrap_or_default();
+        let handed = handed_files::refresh(&state, component).await?;
+        notes.extend(handed.notes);
         for (name, text) in &component.definition.env {
-            let value = |piece: &Piece<'_>| value(piece, component, &reservation, &credentials);
+            let value = |piece: &Piece<'_>| {
+                value(piece, component, &reservation, &credentials, &handed.paths)
+            };
             if let Some(rendered) = template::render(text, value) {
                 settings.insert(name.clone(), rendered);
             }
         }
     }
-    Ok(settings)
+    Ok((settings, notes))
 }
 
 /// One template variable.
@@ -47,10 +56,14 @@ fn value(
     component: &Component,
     reservation: &Reservation,
     credentials: &ComponentCredentials,
+    files: &BTreeMap<String, PathBuf>,
 ) -> Option<String> {
     match piece {
         Piece::Literal(text) => Some((*text).to_owned()),
         Piece::Host => Some("127.0.0.1".to_owned()),
+        // A checked file names no node in a setting.
+        Piece::Node => None,
+        Piece::File(name) => files.get(*name).map(|path| path.display().to_string()),
         Piece::Port(name) => {
             let port = component.definition.ports.iter().find(|port| port.name == *name)?;
             reservation.ports.get(&port.catalogue).map(u16::to_string)

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::wait::Seen;
 use crate::smoke::{self, Driver, Options, Report, Surroundings, Target};
 use crate::spec::Component;
+use crate::world::kube::Said;
 use crate::{Error, Result};
 
 /// Proves a component with a real client from the host.
@@ -36,15 +37,20 @@ pub(super) fn target(
     let driver = Driver::parse(&spec.driver)
         .ok_or_else(|| Error::bug(format!("unknown smoke driver {}", spec.driver)))?;
     let reservation = context.reservation()?;
-    let port = component.definition.ports.iter().find(|port| port.name == spec.port);
-    let port = port.and_then(|port| reservation.ports.get(&port.catalogue)).ok_or_else(|| {
-        Error::bug(format!("no host port for port {} of {}", spec.port, component.name))
-    })?;
+    let port = match &spec.port {
+        None => None,
+        Some(name) => {
+            let port = component.smoke_port().and_then(|port| reservation.ports.get(port));
+            Some(*port.ok_or_else(|| {
+                Error::bug(format!("no host port for port {name} of {}", component.name))
+            })?)
+        }
+    };
     let target = Target {
         component: component.name.to_string(),
         namespace: component.namespace.clone(),
         host: "127.0.0.1".to_owned(),
-        port: *port,
+        port,
         buckets: component.buckets.iter().map(ToString::to_string).collect(),
         floor: spec.floor.clone(),
         stand_in: component.stand_in.clone(),
@@ -64,6 +70,9 @@ pub async fn run(
     let (driver, target, within) = target(context, component)?;
     let surroundings = Surroundings {
         restart: Box::new(|| restart_pods(context, id, component).boxed()),
+        exec: Some(Box::new(|command, within| {
+            exec_in_pod(context, component, command, within).boxed()
+        })),
         evidence: Box::new(|| explain(context, component).boxed()),
     };
     let options = Options { restart, reach: smoke::REACH, within };
@@ -98,6 +107,23 @@ async fn restart_pods(context: &Context, id: &str, component: &Component) -> Res
         })
         .await?;
     super::components::await_ready(context, id, component).await
+}
+
+/// Runs a program in the component's pod; which, where it has several, is left to chance.
+async fn exec_in_pod(
+    context: &Context,
+    component: &Component,
+    command: Vec<String>,
+    within: Duration,
+) -> Result<Said> {
+    let kube = context.kube().await?;
+    let pods = kube.pods(&component.namespace, &selector(component.name.as_str())).await?;
+    // One that is ending would take the program with it.
+    let pod = pods.iter().find(|pod| pod.ready).or(pods.first()).ok_or_else(|| {
+        let what = format!("component {} has no pod to run a program in", component.name);
+        Error::failed("no-pod", what).hint("see what became of it: pipe status")
+    })?;
+    kube.exec(&component.namespace, &pod.name, None, &command, within).await
 }
 
 /// The pods' state and last events, as evidence of a failed check.

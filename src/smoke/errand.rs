@@ -37,14 +37,19 @@ pub struct Errand {
 }
 
 impl Errand {
-    /// A check of `target` as somebody else may run it.
-    pub fn new(driver: Driver, target: Target, options: Options) -> Errand {
+    /// A check of `target` as somebody else may run it, who reaches it at `host` and `port`.
+    pub fn new(
+        driver: Driver,
+        target: Target,
+        (host, port): (String, u16),
+        options: Options,
+    ) -> Errand {
         Errand {
             driver,
             component: target.component,
             namespace: target.namespace,
-            host: target.host,
-            port: target.port,
+            host,
+            port,
             credentials: target.credentials,
             buckets: target.buckets,
             floor: target.floor,
@@ -66,7 +71,7 @@ impl Errand {
             component: self.component,
             namespace: self.namespace,
             host: self.host,
-            port: self.port,
+            port: Some(self.port),
             credentials: self.credentials,
             buckets: self.buckets,
             floor: self.floor,

@@ -29,6 +29,7 @@ pub const KEYS: &[&str] = &[
     "ready",
     "smoke",
     "backup",
+    "files",
     "env",
 ];
 
@@ -54,8 +55,11 @@ pub const KEEP_KEYS: &[&str] = &["daily", "weekly", "monthly"];
 const KEEP_MOST: u64 = 1000;
 
 /// Smoke drivers there are, and those that later versions bring.
-pub const DRIVERS: &[&str] = &["clickhouse", "cql", "nats", "s3"];
-const DRIVERS_LATER: &[&str] = &["fdb", "sql", "redis", "http", "tcp", "exec"];
+pub const DRIVERS: &[&str] = &["clickhouse", "cql", "fdb", "nats", "s3"];
+const DRIVERS_LATER: &[&str] = &["sql", "redis", "http", "tcp", "exec"];
+
+/// Drivers that work inside of the pod, and have no port.
+pub const DRIVERS_WITHOUT_PORT: &[&str] = &["fdb"];
 
 /// Lengths of generated credentials.
 const GENERATE_LEAST: u64 = 12;
@@ -85,6 +89,7 @@ pub(super) fn read(source: &SourceFile, search: Search<'_>) -> Option<Definition
         smoke: fields.optional("smoke").and_then(|c| read_smoke(c, &ports)),
         keep: fields.optional("backup").and_then(read_backup),
         env: read_env(&fields, &ports, credentials.as_ref()),
+        files: read_files(&fields),
         ports,
         credentials,
         name: name?,
@@ -283,7 +288,15 @@ fn read_smoke(cursor: Cursor<'_>, ports: &[Port]) -> Option<SmokeSpec> {
     let driver = fields.required("driver", "nats");
     let driver = driver.and_then(|c| c.choice(&drivers, DRIVERS_LATER));
     let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-    let port = fields.required("port", "NAME, one of the ports").and_then(|c| {
+    let without = driver.is_some_and(|driver| DRIVERS_WITHOUT_PORT.contains(&driver));
+    let port = match without {
+        true => fields.optional("port"),
+        false => fields.required("port", "NAME, one of the ports"),
+    };
+    let port = port.and_then(|c| {
+        if without {
+            c.problem("the driver has no port", "leave it out: it works inside of the pod");
+        }
         let port = c.text()?;
         if !names.contains(&port) {
             c.problem(format!("{port:?} is none of the ports"), suggestion(port, &names));
@@ -294,7 +307,10 @@ fn read_smoke(cursor: Cursor<'_>, ports: &[Port]) -> Option<SmokeSpec> {
     let within = within.and_then(|c| c.parsed(duration::parse, DEADLINE_REMEDY));
     let floor = items(&fields, "floor").filter_map(|c| c.parsed(version, "write 26.8.36.3"));
     let floor = floor.collect();
-    Some(SmokeSpec { driver: driver?.to_owned(), port: port?, within: within?, floor })
+    if port.is_none() && !without {
+        return None;
+    }
+    Some(SmokeSpec { driver: driver?.to_owned(), port, within: within?, floor })
 }
 
 /// What is not written stays as it is without the file.
@@ -323,6 +339,34 @@ fn version(text: &str) -> Result<String, String> {
     }
 }
 
+/// File names to templates of what stands in them.
+fn read_files(fields: &Fields<'_>) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for (name, mark, cursor) in entries(fields, "files") {
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 63 || name.starts_with('.') || !name.chars().all(usable)
+        {
+            mark.problem(
+                format!("{name:?} cannot be a file's name"),
+                "use one such as fdb.cluster",
+            );
+        }
+        let Some(text) = cursor.text() else { continue };
+        let remedy = "write the node's address as {node}; nothing else is known here";
+        match template::parse(text) {
+            Err(fault) => cursor.problem(fault, remedy),
+            Ok(pieces) => {
+                let known = |piece: &Piece<'_>| matches!(piece, Piece::Literal(_) | Piece::Node);
+                if !pieces.iter().all(known) {
+                    cursor.problem("names a variable that is not known here", remedy);
+                }
+            }
+        }
+        files.insert(name.to_owned(), text.to_owned());
+    }
+    files
+}
+
 fn read_env(
     fields: &Fields<'_>,
     ports: &[Port],
@@ -331,6 +375,7 @@ fn read_env(
     let mut variables = vec!["host".to_owned()];
     variables.extend(ports.iter().map(|port| format!("port:{}", port.name)));
     variables.extend(credentials.into_iter().flat_map(|spec| spec.keys.keys().cloned()));
+    variables.extend(entries(fields, "files").map(|(name, _, _)| format!("file:{name}")));
     let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
     let mut env = BTreeMap::new();
     for (setting, mark, cursor) in entries(fields, "env") {
@@ -345,6 +390,9 @@ fn read_env(
                 for piece in pieces {
                     let variable = match piece {
                         Piece::Literal(_) | Piece::Host => continue,
+                        // Which node it is may change; a setting would not follow.
+                        Piece::Node => "node".to_owned(),
+                        Piece::File(name) => format!("file:{name}"),
                         Piece::Port(name) => format!("port:{name}"),
                         Piece::Credential(key) => key.to_owned(),
                     };

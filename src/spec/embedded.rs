@@ -14,6 +14,7 @@ static PROFILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/profiles");
 /// The charts that we maintain. One by one, because fetched charts lie in the same folder.
 static CHARTS: &[(&str, Dir<'_>)] = &[
     ("clickhouse", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/clickhouse")),
+    ("foundationdb", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/foundationdb")),
     ("minio", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/minio")),
     ("nats", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/nats")),
 ];

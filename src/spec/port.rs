@@ -54,7 +54,7 @@ impl Port {
 impl Component {
     /// The catalogue's name of the port by which the component is proven.
     pub fn smoke_port(&self) -> Option<&str> {
-        let name = &self.definition.smoke.as_ref()?.port;
+        let name = self.definition.smoke.as_ref()?.port.as_ref()?;
         let port = self.definition.ports.iter().find(|port| port.name == *name)?;
         Some(&port.catalogue)
     }

@@ -1,4 +1,4 @@
-//! The little templates of a component's `env`: `nats://{host}:{port:client}`.
+//! The little templates of a component's `env` and `files`: `nats://{host}:{port:client}`.
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,6 +7,10 @@ pub enum Piece<'a> {
     Literal(&'a str),
     /// `{host}`: the address clients on this host dial.
     Host,
+    /// `{node}`: the address of the node that the component's pod runs on.
+    Node,
+    /// `{file:NAME}`: where the component's file of that name was written.
+    File(&'a str),
     /// `{port:NAME}`: the host port of the component's port.
     Port(&'a str),
     /// `{KEY}`: a key of the component's credentials.
@@ -23,8 +27,10 @@ pub fn parse(text: &str) -> Result<Vec<Piece<'_>>, String> {
         pieces.push(literal_piece(text, literal)?);
         pieces.push(match name.split_once(':') {
             Some(("port", port)) => Piece::Port(port),
+            Some(("file", file)) => Piece::File(file),
             Some(_) => return Err(format!("{{{name}}} is no variable")),
             None if name == "host" => Piece::Host,
+            None if name == "node" => Piece::Node,
             None => Piece::Credential(name),
         });
         rest = after;
@@ -64,7 +70,8 @@ mod tests {
         let rendered = render(template, |variable| {
             Some(match variable {
                 Piece::Host => "127.0.0.1".to_owned(),
-                Piece::Port(name) => format!("<{name}>"),
+                Piece::Node => "10.89.0.2".to_owned(),
+                Piece::Port(name) | Piece::File(name) => format!("<{name}>"),
                 Piece::Credential(key) => (*key).to_owned(),
                 Piece::Literal(_) => unreachable!(),
             })
@@ -74,5 +81,6 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(parse(""), Ok(vec![]));
+        assert_eq!(parse("{file:a.b}{node}"), Ok(vec![Piece::File("a.b"), Piece::Node]));
     }
 }

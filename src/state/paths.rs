@@ -171,6 +171,11 @@ impl ClusterFolder {
         self.0.join("merged.json")
     }
 
+    /// A file that `pipe env` hands out for a component.
+    pub fn handed_file(&self, component: &str, name: &str) -> PathBuf {
+        self.0.join("files").join(component).join(name)
+    }
+
     /// Generated credentials.
     pub fn credentials(&self) -> PathBuf {
         self.0.join("credentials.json")

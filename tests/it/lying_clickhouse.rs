@@ -17,7 +17,7 @@ async fn check_server(lie: Lie, stand_in: Option<&str>) -> (Report, Arc<LyingCli
         component: "clickhouse".into(),
         namespace: "data".into(),
         host: "127.0.0.1".into(),
-        port: server.port(),
+        port: Some(server.port()),
         buckets: vec![],
         floor: ["26.3.62.3", "26.8.36.3"].map(str::to_owned).to_vec(),
         stand_in: stand_in.map(str::to_owned),
@@ -34,6 +34,7 @@ async fn check_server(lie: Lie, stand_in: Option<&str>) -> (Report, Arc<LyingCli
             restarted.restart();
             Box::pin(async { Ok(()) })
         }),
+        exec: None,
         evidence: Box::new(|| Box::pin(async { "pod clickhouse-0 is ready".into() })),
     };
     let options = Options { restart: true, reach: Duration::from_secs(1), within };

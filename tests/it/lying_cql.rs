@@ -20,7 +20,7 @@ async fn check(lie: Lie, restart: bool) -> Report {
         component: "scylladb".into(),
         namespace: "data".into(),
         host: "127.0.0.1".into(),
-        port: server.port(),
+        port: Some(server.port()),
         buckets: vec![],
         floor: vec!["2026.1.9".into()],
         stand_in: None,
@@ -37,6 +37,7 @@ async fn check(lie: Lie, restart: bool) -> Report {
             restarted.restart();
             Box::pin(async { Ok(()) })
         }),
+        exec: None,
         evidence: Box::new(|| Box::pin(async { "pod scylladb-0 is ready".into() })),
     };
     let options = Options { restart, reach: smoke::REACH, within };

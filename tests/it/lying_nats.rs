@@ -19,7 +19,7 @@ async fn check(lie: Lie, restart: bool) -> Report {
         component: "nats".into(),
         namespace: "messaging".into(),
         host: "127.0.0.1".into(),
-        port: server.port(),
+        port: Some(server.port()),
         buckets: vec![],
         floor: vec![],
         stand_in: None,
@@ -36,6 +36,7 @@ async fn check(lie: Lie, restart: bool) -> Report {
             restarted.restart();
             Box::pin(async { Ok(()) })
         }),
+        exec: None,
         evidence: Box::new(|| Box::pin(async { "pod nats-0 is ready".into() })),
     };
     smoke::run(

@@ -19,7 +19,7 @@ async fn check_store(lie: Lie, restart: bool) -> (Report, Arc<LyingS3>) {
         component: "minio".into(),
         namespace: "data".into(),
         host: "127.0.0.1".into(),
-        port: server.port(),
+        port: Some(server.port()),
         buckets: BUCKETS.map(str::to_owned).to_vec(),
         floor: vec![],
         stand_in: None,
@@ -36,6 +36,7 @@ async fn check_store(lie: Lie, restart: bool) -> (Report, Arc<LyingS3>) {
             restarted.restart();
             Box::pin(async { Ok(()) })
         }),
+        exec: None,
         evidence: Box::new(|| Box::pin(async { "pod minio-0 is ready".into() })),
     };
     let options = Options { restart, reach: Duration::from_secs(1), within };

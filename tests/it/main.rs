@@ -28,6 +28,7 @@ mod lock;
 mod logs;
 mod lying_clickhouse;
 mod lying_cql;
+mod lying_fdb;
 mod lying_nats;
 mod lying_registry;
 mod lying_s3;

@@ -145,6 +145,7 @@ async fn works() {
     nodes(&kube, &client).await;
     pods(&kube, &client).await;
     releases(&kube, &plane, &helm).await;
+    foundationdb(&kube, &client, &plane, &helm).await;
 }
 
 /// Creates an object of any kind that the API server knows.
@@ -321,6 +322,54 @@ async fn releases(kube: &Kube, plane: &ControlPlane, program: &Path) {
     assert_eq!(summary(kube).await, ["nats 1 deployed hash-4"]);
     let listed = helm.list(&cancel).await.unwrap();
     assert_eq!((&*listed[0].chart, &*listed[0].status), ("nats-0.1.0", "deployed"));
+}
+
+/// The real API server takes every object of a chart whose image is not to be had everywhere, as it is
+/// meant: nothing that it does not know, and nothing that it defaults to something else.
+async fn foundationdb(kube: &Kube, client: &Client, plane: &ControlPlane, program: &Path) {
+    let home = plane.folder.path().join("helm-home");
+    let path = std::env::var("PATH").unwrap();
+    let helm =
+        Helm::new(program.to_owned(), &plane.kubeconfig(), &home, &Env::from([("PATH", &*path)]));
+    kube.ensure_namespace("data", &map(&[("pipe.dev/cluster", "dev")])).await.unwrap();
+    let install = Install {
+        release: "foundationdb",
+        namespace: "data",
+        chart: Path::new(env!("CARGO_MANIFEST_DIR")).join("charts-cache/foundationdb"),
+        values: &json!({}),
+        labels: &map(&[(SPEC_HASH_LABEL, "hash-1")]),
+    };
+    helm.upgrade_install(&install, &CancellationToken::new()).await.unwrap();
+    let rollout = kube.stateful_set("data", "foundationdb").await.unwrap().unwrap();
+    assert_eq!(rollout.desired, 1);
+    let kind = GroupVersionKind::gvk("apps", "v1", "StatefulSet");
+    let api = Api::<DynamicObject>::namespaced_with(
+        client.clone(),
+        "data",
+        &ApiResource::from_gvk(&kind),
+    );
+    let set = serde_json::to_value(api.get("foundationdb").await.unwrap()).unwrap();
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(
+        (&pod["hostNetwork"], &pod["dnsPolicy"]),
+        (&json!(true), &json!("ClusterFirstWithHostNet"))
+    );
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["ports"],
+        json!([
+            {"name": "fdb", "containerPort": 4500, "hostPort": 4500, "protocol": "TCP"}
+        ])
+    );
+    assert_eq!(container["livenessProbe"]["tcpSocket"]["port"], "fdb");
+    assert!(container["lifecycle"]["postStart"]["exec"]["command"].is_array(), "{container}");
+    let claims = &set["spec"]["volumeClaimTemplates"][0]["spec"];
+    assert_eq!(claims["storageClassName"], "standard-local");
+
+    // A size that the chart is not made for is refused before anything is applied.
+    let install = Install { values: &json!({"replicas": 3}), ..install };
+    let error = helm.upgrade_install(&install, &CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("replicas"), "{error}");
 }
 
 async fn summary(kube: &Kube) -> Vec<String> {

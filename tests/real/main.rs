@@ -31,6 +31,7 @@ mod cql;
 mod engine;
 mod failure;
 mod filling;
+mod foundationdb;
 mod host;
 mod images;
 mod interop;
@@ -116,6 +117,7 @@ fn main() {
     cases.extend(interop::CASES);
     cases.extend(options::CASES);
     cases.extend(images::CASES);
+    cases.extend(foundationdb::CASES);
     cases.extend(surroundings::CASES);
     cases.extend(signed::CASES);
     cases.extend(control_planes::CASES);

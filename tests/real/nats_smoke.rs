@@ -106,7 +106,7 @@ async fn check(component: &str, password: &str, loses_data: bool) -> Report {
         component: component.into(),
         namespace: "messaging".into(),
         host: "127.0.0.1".into(),
-        port: server.port,
+        port: Some(server.port),
         buckets: vec![],
         floor: vec![],
         stand_in: None,
@@ -127,6 +127,7 @@ async fn check(component: &str, password: &str, loses_data: bool) -> Report {
             server.restart();
             Box::pin(async { Ok(()) })
         }),
+        exec: None,
         evidence: Box::new(|| Box::pin(async { "no cluster".into() })),
     };
     let options = Options { restart: true, reach: smoke::REACH, within: Duration::from_secs(60) };

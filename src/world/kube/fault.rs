@@ -11,17 +11,30 @@
 //! | `kube-invalid` | 400, 422 |
 //! | `kube-refused` | any other 4xx |
 //! | `kube-server-error` | 5xx |
+//! | `kube-exec` | a program could not be run in a pod |
 //! | `kube-answer` | an answer that is not Kubernetes |
 
 use std::error::Error as _;
 use std::time::Duration;
 
+use kube::client::UpgradeConnectionError;
+
 use crate::Error;
 
 /// Our error for kube's; `what` completes "cannot …".
 pub(super) fn explain(what: &str, error: &kube::Error) -> Error {
-    let kube::Error::Api(status) = error else { return transport(what, error) };
-    let (code, hint) = match status.code {
+    match error {
+        kube::Error::Api(status) => refused(what, status.code, &status.message),
+        // The server's words are lost where a connection was to be turned over to a program.
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+            refused(what, status.as_u16(), "")
+        }
+        error => transport(what, error),
+    }
+}
+
+fn refused(what: &str, status: u16, message: &str) -> Error {
+    let (code, hint) = match status {
         400 | 422 => ("kube-invalid", None),
         401 => ("kube-unauthorized", Some("the kubeconfig's credentials are not of this cluster")),
         403 => ("kube-forbidden", None),
@@ -30,10 +43,9 @@ pub(super) fn explain(what: &str, error: &kube::Error) -> Error {
         500.. => ("kube-server-error", None),
         _ => ("kube-refused", None),
     };
-    let message =
-        if status.message.trim().is_empty() { "no message" } else { status.message.trim() };
+    let message = if message.trim().is_empty() { "no message" } else { message.trim() };
     let failure = Error::failed(code, format!("cannot {what}"))
-        .because(format!("the API server answered {}: {message}", status.code));
+        .because(format!("the API server answered {status}: {message}"));
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -44,6 +56,11 @@ pub(super) fn explain(what: &str, error: &kube::Error) -> Error {
 pub(super) fn no_answer(what: &str, deadline: Duration) -> Error {
     Error::timed_out("kube-timeout", format!("cannot {what}"))
         .because(format!("the API server did not answer within {} s", deadline.as_secs()))
+}
+
+/// An answer that began and did not end.
+pub(super) fn broken_off(what: &str, why: &str) -> Error {
+    Error::failed("kube-unreachable", format!("cannot {what}")).because(why)
 }
 
 /// Whether the failure is a 409.

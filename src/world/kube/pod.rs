@@ -39,6 +39,9 @@ pub struct PodState {
     pub ready: bool,
     /// The node it is bound to.
     pub node: Option<String>,
+    /// That node's address.
+    #[serde(skip)]
+    pub node_address: Option<String>,
     /// Why it is not ready, with its message: `ImagePullBackOff: Back-off pulling image "…"`.
     pub reason: Option<String>,
     /// Restarts of all its containers.
@@ -223,6 +226,7 @@ fn state(pod: Pod) -> PodState {
         uid: pod.metadata.uid.unwrap_or_default(),
         ready,
         node: pod.spec.and_then(|spec| spec.node_name),
+        node_address: status.host_ip.clone().filter(|address| !address.is_empty()),
         reason,
         started: containers(&status).filter_map(started).min(),
         restarts: containers(&status).map(|c| u32::try_from(c.restart_count).unwrap_or(0)).sum(),

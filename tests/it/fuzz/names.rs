@@ -106,13 +106,16 @@ fn labels_taints_and_names() {
 
 #[test]
 fn templates() {
-    let pieces: &[&str] = &["{", "}", "{host}", "{port:", ":", "é", "{}", "{{", "\0"];
+    let pieces: &[&str] =
+        &["{", "}", "{host}", "{node}", "{file:", "{port:", ":", "é", "{}", "{{", "\0"];
     let text = mutated("nats://{username}:{password}@{host}:{port:client}".into(), pieces);
     check("templates", 2000, &text, |bytes| {
         let text = String::from_utf8_lossy(&bytes);
         let filled = template::render(&text, |piece| {
             Some(match piece {
                 Piece::Host => "{host}".to_owned(),
+                Piece::Node => "{node}".to_owned(),
+                Piece::File(name) => format!("{{file:{name}}}"),
                 Piece::Port(name) => format!("{{port:{name}}}"),
                 Piece::Credential(key) => format!("{{{key}}}"),
                 Piece::Literal(_) => unreachable!("literals are not asked for"),

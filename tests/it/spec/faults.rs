@@ -310,7 +310,7 @@ fn components_are_checked_together() {
     profiles/p.yaml:7:49: a list is not valid here: write a mapping
     profiles/p.yaml:8:10: the component one stands twice: keep one of them
     profiles/p.yaml:9:3: "namespace" is missing: add namespace: data
-    profiles/p.yaml:9:10: unknown component "five": use one of clickhouse, minio, nats, one, silo, three, two
+    profiles/p.yaml:9:10: unknown component "five": use one of clickhouse, foundationdb, minio, nats, one, silo, three, two
     profiles/p.yaml:9:33: "shrug" is none of the choices: use one of fail, skip
     "#);
 }
@@ -352,7 +352,7 @@ env: {url: x, A: '{port:clint}', B: '{user}', C: '{'}
     profiles/components/bad.yaml:13:27: holds 0 conditions: name one of statefulSet, deployment and endpoints
     profiles/components/bad.yaml:13:36: "3 minutes" is not a length of time: write a time such as 90s, 3m or 1h
     profiles/components/bad.yaml:13:48: holds 2 conditions: name one of statefulSet, deployment and endpoints
-    profiles/components/bad.yaml:14:17: "redis" is not supported yet: use clickhouse or cql or nats or s3 for now
+    profiles/components/bad.yaml:14:17: "redis" is not supported yet: use clickhouse or cql or fdb or nats or s3 for now
     profiles/components/bad.yaml:14:30: "clint" is none of the ports: did you mean "client"?
     profiles/components/bad.yaml:14:45: "0s" is no time at all: write a time such as 90s, 3m or 1h
     profiles/components/bad.yaml:15:7: "url" cannot be a setting: use A-Z, 0-9 and '_'
@@ -360,6 +360,28 @@ env: {url: x, A: '{port:clint}', B: '{user}', C: '{'}
     profiles/components/bad.yaml:15:37: {user} is no variable here: use one of host, port:client, port:other, port:third, host
     profiles/components/bad.yaml:15:50: "{" has a { without }: write variables as {host} or {port:client}
     "#);
+}
+
+#[test]
+fn files_of_a_component_and_a_driver_without_port_are_checked() {
+    let bad = component(
+        "bad",
+        "ports: {http: spare-1}\nsmoke: {driver: fdb, port: http, within: 1m}\n\
+         files: {.hidden: x, a: '{host}', b: '{node'}\n\
+         env: {A: '{file:c}', B: '{node}'}\n",
+    );
+    let files = [("profiles/components/bad.yaml", bad.as_str())];
+    let problems = profile_problems("- {name: bad, namespace: a}\n", &files);
+    for expected in [
+        "the driver has no port: leave it out: it works inside of the pod",
+        "\".hidden\" cannot be a file's name",
+        "names a variable that is not known here: write the node's address as {node}",
+        "\"{node\" has a { without }",
+        "{file:c} is no variable here",
+        "{node} is no variable here",
+    ] {
+        assert!(problems.contains(expected), "{expected}: {problems}");
+    }
 }
 
 #[test]
