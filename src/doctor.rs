@@ -18,6 +18,7 @@ pub mod finding;
 mod guards;
 mod kernel;
 mod leftovers;
+mod licences;
 mod limits;
 mod mounts;
 pub mod needs;
@@ -33,7 +34,9 @@ mod tools;
 pub use codes::Code;
 pub use finding::{Finding, Severity};
 pub use leftovers::Leftovers;
-pub use needs::{MissingMount, NeededPort, Needs, PortHolder, PublishedPort};
+pub use needs::{
+    LicenceToAccept, MissingMount, NeededIo, NeededPort, Needs, PortHolder, PublishedPort,
+};
 pub use report::Report;
 
 /// Everything that findings are made from.
@@ -78,7 +81,7 @@ pub fn room_of_images() -> String {
 
 /// Every finding, topic by topic.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
-    let topics: [fn(&Facts) -> Vec<Finding>; 12] = [
+    let topics: [fn(&Facts) -> Vec<Finding>; 13] = [
         engine::examine,
         cgroups::examine,
         rootless::examine,
@@ -86,6 +89,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         limits::examine,
         room::examine,
         mounts::examine,
+        licences::examine,
         network::examine,
         config::examine,
         guards::examine,
@@ -107,6 +111,12 @@ pub fn refusal(findings: &[Finding]) -> Option<Error> {
             Some(several.iter().fold(error, |error, finding| finding.add_to(error)))
         }
     }
+}
+
+/// Those of `findings` that are about the cluster's components, whatever is to be made.
+pub fn of_components(findings: Vec<Finding>) -> Vec<Finding> {
+    let of_components = |finding: &Finding| finding.code == codes::LICENCE_NOT_ACCEPTED.name;
+    findings.into_iter().filter(of_components).collect()
 }
 
 /// One line for the warnings among the findings, or nothing.

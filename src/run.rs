@@ -42,6 +42,7 @@ mod handed_files;
 pub mod images;
 mod in_cluster;
 mod kubelet;
+pub mod licences;
 pub mod list;
 pub mod logs;
 pub mod node;

@@ -22,6 +22,7 @@ pub mod embedded;
 pub mod forbidden_file;
 mod forbidden_images;
 mod hash;
+pub mod host_io;
 pub mod image_names;
 pub mod kubernetes;
 pub mod label;
@@ -47,6 +48,7 @@ pub mod yaml;
 
 pub use bucket::BucketName;
 pub use forbidden_file::forbidden;
+pub use host_io::IoWay;
 pub use load::{load, load_profile};
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
 pub use policy_file::policies;
@@ -419,6 +421,9 @@ pub struct Component {
     /// Buckets that must be there, of a component that is an S3 store.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<BucketName>,
+    /// What its server may wait by on this host, as found there; never in a file.
+    #[serde(skip)]
+    pub host_io: host_io::HostIo,
     /// What stands in for one of its images, as found on this host; never in a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stand_in: Option<String>,
@@ -447,6 +452,9 @@ pub struct Definition {
     pub chart: String,
     /// Images the chart runs.
     pub images: Vec<ImageName>,
+    /// What must be accepted before it is run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<Licence>,
     /// Other components that must be ready first.
     pub needs: Vec<ComponentName>,
     /// Ports reachable from the host.
@@ -457,6 +465,10 @@ pub struct Definition {
     pub values: serde_json::Value,
     /// Chart values for each size, merged over [`Definition::values`].
     pub sizes: BTreeMap<String, serde_json::Value>,
+    /// Ways in which its server may wait for disks and sockets, the best first; the first that the
+    /// host allows is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io: Vec<IoWay>,
     /// Chart values where a stand-in runs, merged over all others.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub stand_in: serde_json::Value,
@@ -491,6 +503,15 @@ impl Default for Keep {
     }
 }
 
+/// A licence that is accepted by name before what is under it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Licence {
+    /// As `--accept` has it: `scylladb-source-available`.
+    pub name: String,
+    /// Where its text is.
+    pub text: String,
+}
+
 /// A component port from the host port catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
@@ -521,6 +542,12 @@ pub enum CredentialValue {
         length: usize,
         /// The documented development value.
         fixed: String,
+    },
+    /// The salted SHA-512 of another key's value, as `crypt(3)` writes it: for servers that are
+    /// told their first user's password so.
+    Crypt {
+        /// The other key.
+        of: String,
     },
 }
 

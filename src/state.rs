@@ -22,6 +22,7 @@ pub mod file;
 pub mod journal;
 pub mod keys;
 pub mod kubeconfig;
+pub mod licences;
 pub mod lock;
 pub mod paths;
 pub mod receipt;

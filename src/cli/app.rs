@@ -232,7 +232,12 @@ impl App {
             let what = format!("{command} asks first, and there is no terminal");
             return Err(Error::usage("not-confirmed", what).hint("add --yes"));
         }
-        self.say("remove all of this? [y/N]")?;
+        self.answers_yes("remove all of this? [y/N]")
+    }
+
+    /// Asks whoever sits at the terminal.
+    pub fn answers_yes(&self, question: &str) -> Result<bool> {
+        self.say(question)?;
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
         Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::app::App;
 use super::cluster_name;
 use crate::plan::input::{Options, SmokeWhen};
+use crate::report::Events;
 use crate::run::context::KubeconfigChoice;
+use crate::run::licences;
 use crate::run::up::{self, Request, Up};
 use crate::{Error, Result};
 
@@ -55,6 +57,9 @@ pub struct Choices {
     /// Prove nothing
     #[arg(long)]
     no_smoke: bool,
+    /// Accept a licence that a component is under; may be given several times
+    #[arg(long, value_name = "NAME")]
+    accept: Vec<String>,
     /// Make nodes from this image instead of the default one
     #[arg(long, value_name = "IMAGE", env = "PIPE_NODE_IMAGE")]
     node_image: Option<String>,
@@ -65,7 +70,16 @@ impl Choices {
     pub(super) fn of(profile: Option<String>, node_image: Option<String>) -> Choices {
         let (replace, prune, delete_data) = (false, false, false);
         let (smoke, no_smoke) = (false, false);
-        Choices { profile, replace, prune, delete_data, smoke, no_smoke, node_image }
+        Choices {
+            profile,
+            replace,
+            prune,
+            delete_data,
+            smoke,
+            no_smoke,
+            node_image,
+            accept: Vec::new(),
+        }
     }
 
     pub(super) fn request(&self, cluster: &str) -> Result<Request> {
@@ -82,12 +96,14 @@ impl Choices {
             options: Options { replace, prune, delete_data, smoke },
             node_image: node_image.map_err(|fault| Error::usage("node-image", fault))?,
             add: None,
+            accept: self.accept.clone(),
         })
     }
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
-    let request = args.choices.request(&args.cluster)?;
+    let mut request = args.choices.request(&args.cluster)?;
+    ask_for_licences(app, &mut request)?;
     let brought_up = app.narrated(async |events| {
         let sources = app.sources()?;
         let _lock = app.lock(&request.cluster, "up", events).await?;
@@ -101,6 +117,28 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let up = brought_up.await?;
     summary(app, &up)?;
     app.report.result("up", Ok(&up))
+}
+
+/// Asks who sits at a terminal. Where something else is wrong, that is said later, by who does it.
+fn ask_for_licences(app: &App, request: &mut Request) -> Result<()> {
+    let terminal = app.env.terminal;
+    if app.global.json || !terminal.stdin || !terminal.stderr {
+        return Ok(());
+    }
+    let sources = app.sources()?;
+    let Ok(spec) = up::load(&app.environment(&sources, &Events::channel().0), request) else {
+        return Ok(());
+    };
+    for (component, licence) in licences::refused(&app.env, &app.paths, request, &spec)? {
+        app.say(&format!(
+            "{} is under the licence {}: {}",
+            component.name, licence.name, licence.text
+        ))?;
+        if app.answers_yes("have you read it, and do you accept it? [y/N]")? {
+            request.accept.push(licence.name.clone());
+        }
+    }
+    Ok(())
 }
 
 /// What a person wants to know next.

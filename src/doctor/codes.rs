@@ -74,6 +74,7 @@ codes! {
         INOTIFY_READY "inotify-ready" Ok "there are inotify instances and watches for the nodes"
         INOTIFY_FULL "inotify-full" Error "there are no inotify instances left for the nodes"
         INOTIFY_LOW "inotify-low" Warning "inotify instances or watches are scarce"
+        AIO_FULL "aio-full" Error "a component's server would find no room for asynchronous I/O"
     }
     "room" {
         MEMORY_READY "memory-ready" Ok "there is memory for the nodes"
@@ -85,6 +86,9 @@ codes! {
     }
     "files" {
         MOUNT_MISSING "mount-missing" Error "a folder or file that the cluster mounts is not on this host"
+    }
+    "licences" {
+        LICENCE_NOT_ACCEPTED "licence-not-accepted" Error "a component's licence must be accepted before it is run"
     }
     "network" {
         PORTS_FREE "ports-free" Ok "the host ports of the cluster are free"

@@ -36,6 +36,30 @@ pub struct Needs {
     pub published: Vec<PublishedPort>,
     /// What nodes that are still to be made mount and is not on this host.
     pub mounts: Vec<MissingMount>,
+    /// Licences of components that are not accepted.
+    pub licences: Vec<LicenceToAccept>,
+    /// What servers of components need to wait for disks and sockets.
+    pub io: Vec<NeededIo>,
+}
+
+/// A licence that nobody accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LicenceToAccept {
+    /// Its name.
+    pub name: String,
+    /// Where its text is.
+    pub text: String,
+    /// What is under it.
+    pub component: String,
+}
+
+/// What one component's server needs to wait for disks and sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NeededIo {
+    /// The component.
+    pub component: String,
+    /// Events of `fs.aio-max-nr`, by the way that was chosen, else by the most modest one.
+    pub aio: u64,
 }
 
 /// A folder or file of the host that is not there.

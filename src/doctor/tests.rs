@@ -252,6 +252,17 @@ fn scenarios() -> Vec<(&'static [&'static str], Facts)> {
         let path = PathBuf::from("/home/ada/my project");
         f.needs.mounts = vec![MissingMount { path, nodes: vec!["core".to_owned()] }];
     });
+    add(&["licence-not-accepted"], &|f| {
+        f.needs.licences = vec![LicenceToAccept {
+            name: "scylladb-source-available".to_owned(),
+            text: "https://example.com/LICENSE.md".to_owned(),
+            component: "scylladb".to_owned(),
+        }];
+    });
+    add(&["aio-full"], &|f| {
+        (f.host.host.aio_max, f.host.host.aio_used) = (Some(65_536), Some(61_000));
+        f.needs.io = vec![NeededIo { component: "scylladb".to_owned(), aio: 6_100 }];
+    });
     add(&["ip-forward-off"], &|f| f.host.kernel_features.ip_forward = Some(false));
     add(&["proxy-set", "proxy-invalid"], &|f| {
         let proxy = |name: &str, value: &str, valid| Proxy {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::up::{Environment, Request};
-use super::{observe, prepare, reserve};
+use super::{licences, observe, prepare, reserve};
 use crate::doctor::{
-    self, EngineFacts, Facts, Leftovers, MissingMount, NeededPort, Needs, PortHolder, Report,
-    room_of_images,
+    self, EngineFacts, Facts, Leftovers, LicenceToAccept, MissingMount, NeededIo, NeededPort,
+    Needs, PortHolder, Report, room_of_images,
 };
 use crate::provider::{kind, labels};
-use crate::spec::{ClusterName, HostPorts, ImageName, Spec};
+use crate::spec::{ClusterName, HostPorts, ImageName, Spec, host_io};
 use crate::state::lock::{self, ClusterLock};
 use crate::state::paths::Paths;
 use crate::state::reservation;
@@ -86,10 +86,14 @@ pub(super) async fn preflight(
     let (env, paths) = (environment.env, environment.paths);
     let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
     let needs = needs(&subject, request, spec).await?;
-    if needs.nodes() == 0 && needs.image.is_none() {
+    let running = needs.nodes() == 0 && needs.image.is_none();
+    if running && needs.licences.is_empty() {
         return Ok(());
     }
-    let findings = doctor::examine(&facts(&subject, needs).await?);
+    let mut findings = doctor::examine(&facts(&subject, needs).await?);
+    if running {
+        findings = doctor::of_components(findings);
+    }
     if let Some(refusal) = doctor::refusal(&findings) {
         return Err(refusal);
     }
@@ -167,6 +171,14 @@ async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<
         let taken: Vec<u16> = ports_of_others(subject.paths, name)?.into_keys().collect();
         needs.published = reserve::published(&spec.cluster, &taken, reserved.as_ref());
     }
+    let refused = licences::refused(subject.env, subject.paths, request, spec)?;
+    let licences = refused.into_iter().map(|(component, licence)| LicenceToAccept {
+        name: licence.name.clone(),
+        text: licence.text.clone(),
+        component: component.name.to_string(),
+    });
+    needs.licences = licences.collect();
+    needs.io = needed_io(subject, spec);
     // Ports are given to a cluster once, and are its own from then on.
     if reserved.is_none() && cluster.host_ports == HostPorts::Default {
         needs.ports = needed_ports(subject.paths, spec)?;
@@ -177,6 +189,19 @@ async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<
 async fn reference_of(world: &World, image: &ImageName) -> Result<String> {
     let facts = observe::image_facts(world, image).await?;
     Ok(facts.map_or_else(|| image.tagged().to_owned(), |facts| facts.reference))
+}
+
+/// What the servers of components take of the host's asynchronous I/O.
+fn needed_io(subject: &Subject<'_>, spec: &Spec) -> Vec<NeededIo> {
+    let host = subject
+        .world
+        .map_or_else(|_| prepare::host_io(&Host::measure()), |world| prepare::host_io(&world.host));
+    let needed = spec.profile.components.iter().filter_map(|component| {
+        let ways = &component.definition.io;
+        let way = host_io::choose(ways, host).or(ways.last())?;
+        Some(NeededIo { component: component.name.to_string(), aio: way.aio? })
+    });
+    needed.collect()
 }
 
 /// Ports of chosen components; those that another cluster has reserved are marked.

@@ -60,6 +60,7 @@ pub async fn add(environment: &Environment<'_>, cluster: &ClusterName, entry: Va
         options: Options { smoke: SmokeWhen::Never, ..Options::default() },
         node_image: None,
         add: Some(entry),
+        accept: Vec::new(),
     };
     up::up(environment, &request).await
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use super::cache::hold;
 use super::cache::lock::Place;
 use super::context::shared_lock;
+use super::licences::{self, Consent};
 use super::up::{Environment, Request};
 use super::{admission, images, observe, pull_fault, reserve};
 use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
 use crate::provider::kind::verifier::Delivery;
 use crate::provider::{kind, labels, registry};
+use crate::spec::host_io::HostIo;
 use crate::spec::lock_file::Locked;
 use crate::spec::{
     Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
@@ -21,6 +23,7 @@ use crate::spec::{
 use crate::state::keys::Keys;
 use crate::state::{cache_use, reservation};
 use crate::world::World;
+use crate::world::host::Host;
 use crate::world::kube::Admission;
 use crate::{Error, Result};
 
@@ -61,6 +64,11 @@ pub(super) fn registry_image() -> Result<ImageName> {
     ImageName::parse(registry::IMAGE).map_err(Error::bug)
 }
 
+/// By what servers may wait for disks and sockets on a host.
+pub(super) fn host_io(host: &Host) -> HostIo {
+    HostIo { aio: host.aio_max, io_uring: host.io_uring }
+}
+
 /// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
 pub(super) async fn prepare(
     environment: &Environment<'_>,
@@ -85,13 +93,20 @@ pub(super) async fn prepare(
     if spec.cluster.network == NetworkMode::Auto {
         spec.cluster.network = network_mode(world, &spec.cluster.name, &node_image).await?;
     }
+    let io = host_io(&world.host);
+    spec.profile.components.iter_mut().for_each(|component| component.host_io = io);
+    // Not even fetched.
+    let consent = Consent::of(environment.env, environment.paths, request)?;
+    let mut skipped = skip(&mut spec, |component| consent.lacks(component).map(licences::skipped));
     let held = hold::hold(environment, world, &spec, write).await?;
     let missing = match spec.profile.policy.is_cached() {
         true => held.left_out,
         false if write => not_in_engine(environment, world, &spec).await?,
         false => BTreeMap::new(),
     };
-    let skipped = skip(&mut spec, &missing);
+    skipped.extend(skip(&mut spec, |component| {
+        component.definition.images.iter().find_map(|image| missing.get(image)).cloned()
+    }));
     let built = find_origins(world, &mut spec).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
@@ -238,17 +253,17 @@ async fn not_in_engine(
     Ok(missing)
 }
 
-/// Takes components out that lack an image and whose profile says `skip`, and those that need them.
-fn skip(spec: &mut Spec, missing: &BTreeMap<ImageName, String>) -> Vec<(Component, String)> {
+/// Takes components out that lack something and whose profile says `skip`, and those that need them.
+fn skip(spec: &mut Spec, lacks: impl Fn(&Component) -> Option<String>) -> Vec<(Component, String)> {
     let mut skipped: Vec<(Component, String)> = Vec::new();
     let mut kept = Vec::new();
     for component in std::mem::take(&mut spec.profile.components) {
         let definition = &component.definition;
         let may = component.when_unavailable == WhenUnavailable::Skip;
-        let lacks = definition.images.iter().find_map(|image| missing.get(image)).filter(|_| may);
+        let lacks = lacks(&component).filter(|_| may);
         let needed = skipped.iter().find(|(gone, _)| definition.needs.contains(&gone.name));
         match (lacks, needed) {
-            (Some(why), _) => skipped.push((component, why.clone())),
+            (Some(why), _) => skipped.push((component, why)),
             (None, Some((gone, _))) => {
                 let why = format!("it needs {}, which is skipped", gone.name);
                 skipped.push((component, why));

@@ -33,9 +33,9 @@ fn merge(environment: Option<Proxies>, config: Config) -> Surroundings {
         (None, ProxyWish::Unsaid) => Proxy::Unsaid,
     };
     let (authority_files, authorities) = config.authorities.into_iter().unzip();
-    let Config { mirrors, archives, .. } = config;
+    let Config { mirrors, archives, accept: accepted, .. } = config;
     let known = Surroundings { proxy, authorities, authority_files, ..Surroundings::default() };
-    Surroundings { mirrors, archives, ..known }
+    Surroundings { mirrors, archives, accepted, ..known }
 }
 
 /// What nodes are to be told, and what the user should know about it. `cache` is where they pull

@@ -11,7 +11,7 @@ use super::carry_out::carry_out;
 use super::context::{Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
 use super::summary::{self, UpComponent};
-use super::{doctor, observe, preconditions, teardown};
+use super::{doctor, licences, observe, preconditions, teardown};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
 use crate::plan::{Observed, Operation, Plan, Reservation};
@@ -43,6 +43,8 @@ pub struct Request {
     pub node_image: Option<ImageName>,
     /// A node to add that no file names, as a file would have it.
     pub add: Option<serde_json::Value>,
+    /// Names of licences that are accepted.
+    pub accept: Vec<String>,
 }
 
 /// What it is done with.
@@ -110,12 +112,21 @@ pub fn load(environment: &Environment<'_>, request: &Request) -> Result<Spec> {
 /// Plans without changing anything.
 pub async fn plan(environment: &Environment<'_>, request: &Request) -> Result<Plan> {
     let spec = load(environment, request)?;
+    let refused = licences::refused(environment.env, environment.paths, request, &spec)?;
+    let refused = refused.into_iter().map(|(component, licence)| {
+        format!(
+            "up will refuse {}: its licence {} ({}) is not accepted; to accept it: --accept {1}",
+            component.name, licence.name, licence.text
+        )
+    });
+    let refused: Vec<String> = refused.collect();
     let world = World::connect(environment.env, environment.engine).await?;
     let plan = async {
         let (prepared, notes) = prepare(environment, &world, request, spec, false).await?;
         let observed = look(&world, environment.paths, &prepared).await?;
         let mut plan = plan_for(&prepared, &observed, request.options)?;
         plan.notes.extend(notes);
+        plan.notes.extend(refused);
         Ok(plan)
     }
     .await;
@@ -150,6 +161,7 @@ async fn up_in(
     world: &Arc<World>,
 ) -> Result<Up> {
     doctor::preflight(environment, world, request, &spec).await?;
+    licences::remember(environment, request, &spec).await?;
     let (prepared, notes) = prepare(environment, world, request, spec, true).await?;
     for note in notes {
         environment.events.warn(note);

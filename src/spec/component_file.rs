@@ -9,7 +9,7 @@ use super::source::SourceFile;
 use super::template::{self, Piece};
 use super::{
     ComponentName, CredentialSpec, CredentialValue, Definition, Gate, GateCondition, ImageName,
-    Keep, Port, SmokeSpec, duration, name, port, yaml,
+    IoWay, Keep, Licence, Port, SmokeSpec, duration, name, port, yaml,
 };
 
 /// Every key of a component file.
@@ -20,11 +20,13 @@ pub const KEYS: &[&str] = &[
     "description",
     "chart",
     "images",
+    "licence",
     "needs",
     "ports",
     "credentials",
     "values",
     "sizes",
+    "io",
     "standIn",
     "ready",
     "smoke",
@@ -37,7 +39,13 @@ pub const KEYS: &[&str] = &[
 pub const CREDENTIAL_KEYS: &[&str] = &["secret", "keys"];
 
 /// Keys of one credential.
-pub const CREDENTIAL_VALUE_KEYS: &[&str] = &["value", "generate", "fixed"];
+pub const CREDENTIAL_VALUE_KEYS: &[&str] = &["value", "generate", "fixed", "crypt"];
+
+/// Keys of `licence`.
+pub const LICENCE_KEYS: &[&str] = &["name", "text"];
+
+/// Keys of one way in `io`.
+pub const IO_KEYS: &[&str] = &["aio", "ioUring", "values"];
 
 /// Keys of one readiness gate: one condition, and the deadline.
 pub const GATE_KEYS: &[&str] = &["statefulSet", "deployment", "endpoints", "within"];
@@ -81,6 +89,8 @@ pub(super) fn read(source: &SourceFile, search: Search<'_>) -> Option<Definition
         description: description.and_then(|c| c.text()).unwrap_or_default().to_owned(),
         chart: read_chart(&fields),
         images: read_images(&fields, search),
+        licence: fields.optional("licence").and_then(read_licence),
+        io: read_io(&fields, &ports),
         needs: read_needs(&fields, name.as_ref()),
         values: read_values(&fields, &ports),
         sizes: read_sizes(&fields, &ports),
@@ -138,6 +148,42 @@ fn read_images(fields: &Fields<'_>, search: Search<'_>) -> Vec<ImageName> {
     images
 }
 
+/// A name that can stand on a command line, and where the text is.
+fn read_licence(cursor: Cursor<'_>) -> Option<Licence> {
+    let fields = cursor.fields(LICENCE_KEYS, &[])?;
+    let name = fields.required("name", "NAME, as --accept has it");
+    let plain = |text: &str| {
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        match text.chars().all(usable) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            true => Ok(text.to_owned()),
+            false => Err(format!("{text:?} is no name of a licence")),
+        }
+    };
+    let name = name.and_then(|c| c.parsed(plain, "use letters, digits, '-' and '.': Apache-2.0"));
+    let address = |text: &str| match text.strip_prefix("https://") {
+        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("{text:?} is no address")),
+    };
+    let text = fields.required("text", "https://…, where its text is");
+    let text = text.and_then(|c| c.parsed(address, "write it as https://…"));
+    Some(Licence { name: name?, text: text? })
+}
+
+fn read_io(fields: &Fields<'_>, ports: &[Port]) -> Vec<IoWay> {
+    let ways = items(fields, "io").filter_map(|cursor| {
+        let way = cursor.fields(IO_KEYS, &[])?;
+        let values = way.required("values", "{}, for the chart");
+        Some(IoWay {
+            aio: way.optional("aio").and_then(|c| c.whole(1, 1 << 20)),
+            io_uring: way.optional("ioUring").and_then(|c| c.boolean()).unwrap_or_default(),
+            values: values.and_then(|c| c.values(&|text| node_port(text, ports)))?,
+        })
+    });
+    ways.collect()
+}
+
 fn read_needs(fields: &Fields<'_>, own: Option<&ComponentName>) -> Vec<ComponentName> {
     let mut needs = Vec::new();
     for cursor in items(fields, "needs") {
@@ -188,10 +234,18 @@ fn read_credentials(cursor: Cursor<'_>) -> Option<CredentialSpec> {
             keys.insert(key.to_owned(), value);
         }
     }
+    for (key, mark, _) in entries(&fields, "keys") {
+        if let Some(CredentialValue::Crypt { of }) = keys.get(key)
+            && !matches!(keys.get(of), Some(CredentialValue::Generate { .. }))
+        {
+            let what = format!("{key} is made of {of:?}, which is no generated key");
+            mark.problem(what, "name the key of a password");
+        }
+    }
     Some(CredentialSpec { secret: secret.unwrap_or_default(), keys })
 }
 
-/// `{value: TEXT}` or `{generate: LENGTH, fixed: TEXT}`.
+/// `{value: TEXT}`, `{generate: LENGTH, fixed: TEXT}` or `{crypt: KEY}`.
 fn read_credential(cursor: Cursor<'_>) -> Option<CredentialValue> {
     let fields = cursor.fields(CREDENTIAL_VALUE_KEYS, &[])?;
     let text = |cursor: Cursor<'_>| {
@@ -202,15 +256,17 @@ fn read_credential(cursor: Cursor<'_>) -> Option<CredentialValue> {
         }
         Some(text.to_owned())
     };
-    match (fields.optional("value"), fields.optional("generate"), fields.optional("fixed")) {
-        (Some(value), None, None) => text(value).map(CredentialValue::Value),
-        (None, Some(length), Some(fixed)) => {
+    let of = fields.optional("crypt");
+    match (fields.optional("value"), fields.optional("generate"), fields.optional("fixed"), of) {
+        (None, None, None, Some(of)) => text(of).map(|of| CredentialValue::Crypt { of }),
+        (Some(value), None, None, None) => text(value).map(CredentialValue::Value),
+        (None, Some(length), Some(fixed), None) => {
             let length = length.whole(GENERATE_LEAST, GENERATE_MOST);
             let (length, fixed) = (length?, text(fixed)?);
             Some(CredentialValue::Generate { length: usize::try_from(length).ok()?, fixed })
         }
         _ => {
-            let remedy = "write {value: TEXT} or {generate: LENGTH, fixed: TEXT}";
+            let remedy = "write {value: TEXT}, {generate: LENGTH, fixed: TEXT} or {crypt: KEY}";
             cursor.problem("is no credential", remedy);
             None
         }

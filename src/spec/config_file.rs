@@ -10,7 +10,8 @@ use super::yaml;
 use crate::Result;
 
 /// Every key of the file.
-pub const KEYS: &[&str] = &["apiVersion", "kind", "proxy", "authorities", "mirrors", "archives"];
+pub const KEYS: &[&str] =
+    &["apiVersion", "kind", "proxy", "authorities", "mirrors", "archives", "accept"];
 
 /// Every key of `proxy`.
 pub const PROXY_KEYS: &[&str] = &["http", "https", "except"];
@@ -29,6 +30,8 @@ pub struct Config {
     pub mirrors: BTreeMap<String, Vec<MirrorUrl>>,
     /// OCI archives, layouts and folders of them. Not looked at here: the disk they are on may be away.
     pub archives: Vec<PathBuf>,
+    /// Names of licences that are accepted.
+    pub accept: Vec<String>,
 }
 
 /// What is said of proxies.
@@ -96,6 +99,10 @@ fn read(shown: &str, folder: &Path, bytes: &[u8], problems: &Problems) -> Config
     if let Some(list) = fields.optional("archives") {
         let paths = list.items().into_iter().flatten();
         config.archives = paths.filter_map(|path| Some(folder.join(path.text()?))).collect();
+    }
+    if let Some(names) = fields.optional("accept") {
+        let names = names.items().into_iter().flatten();
+        config.accept = names.filter_map(|name| name.text().map(str::to_owned)).collect();
     }
     config
 }
@@ -193,7 +200,8 @@ mod tests {
              proxy: {http: 'http://p:1', https: 'http://u:pw@p:2', except: [.example, 10.0.0.0/8]}\n\
              authorities: [ca.pem]\n\
              mirrors: {docker.io: ['https://m.example/hub', 'http://10.0.0.5:5000']}\n\
-             archives: [/mnt/disk, bundle.tar]\n",
+             archives: [/mnt/disk, bundle.tar]\n\
+             accept: [scylladb-source-available]\n",
         )
         .unwrap();
         let ProxyWish::Use { http, https, except } = &config.proxy else { panic!() };
@@ -204,6 +212,7 @@ mod tests {
         assert_eq!(config.mirrors["docker.io"].len(), 2);
         assert_eq!(config.archives[0], Path::new("/mnt/disk"));
         assert!(config.archives[1].is_absolute() && config.archives[1].ends_with("bundle.tar"));
+        assert_eq!(config.accept, ["scylladb-source-available"]);
         let none = "apiVersion: pipe.dev/v1alpha1\nkind: Config\nproxy: none\n";
         assert_eq!(load_text(none).unwrap().proxy, ProxyWish::None);
         assert_eq!(load(Path::new("/no/such/config.yaml")).unwrap(), Config::default());

@@ -17,6 +17,7 @@ static CHARTS: &[(&str, Dir<'_>)] = &[
     ("foundationdb", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/foundationdb")),
     ("minio", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/minio")),
     ("nats", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/nats")),
+    ("scylladb", include_dir!("$CARGO_MANIFEST_DIR/charts-cache/scylladb")),
 ];
 
 /// The files of a folder, by name without ending.

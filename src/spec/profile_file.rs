@@ -8,7 +8,8 @@ use super::read::{self, Cursor, Fields};
 use super::source::{Folder, SourceFile, Sources};
 use super::{
     BucketName, Component, ComponentName, Credentials, Definition, ImagePolicy, Profile,
-    ProfileName, StandIns, WhenUnavailable, component_file, load, name, order, yaml,
+    ProfileName, StandIns, WhenUnavailable, component_file, host_io::HostIo, load, name, order,
+    yaml,
 };
 
 /// Every key of a profile file.
@@ -97,6 +98,7 @@ fn read_components<'a>(
             values: values.unwrap_or_else(|| serde_json::json!({})),
             when_unavailable: when_unavailable.unwrap_or(WhenUnavailable::Fail),
             buckets: read_buckets(&fields, &definition),
+            host_io: HostIo::default(),
             stand_in: None,
             name,
             definition,

@@ -1,17 +1,20 @@
-//! Chart values: the component's, over them its size's, over them the user's, and where another
-//! product stands in, what that one needs.
+//! Chart values: the component's, over them its size's, what the host allows, the user's, and where
+//! another product stands in, what that one needs.
 
 use serde_json::Value;
 
-use super::Component;
+use super::{Component, host_io};
 
 impl Component {
-    /// The values for the chart: the component's, with the size's and then the user's over them. A
-    /// stand-in's have the last word: without them it does not run.
+    /// The values for the chart: the component's, with the size's, the host's and then the user's over
+    /// them. A stand-in's have the last word: without them it does not run.
     pub fn chart_values(&self) -> Value {
         let mut values = self.definition.values.clone();
         if let Some(size) = self.definition.sizes.get(&self.size) {
             merge(&mut values, size);
+        }
+        if let Some(way) = host_io::choose(&self.definition.io, self.host_io) {
+            merge(&mut values, &way.values);
         }
         merge(&mut values, &self.values);
         if self.stand_in.is_some() && !self.definition.stand_in.is_null() {

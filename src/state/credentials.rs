@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Deserialize, Serialize};
+use sha_crypt::{PasswordHasher as _, ShaCrypt};
 
 use super::file;
 use super::paths::ClusterFolder;
@@ -93,14 +94,24 @@ impl Credentials {
                 let value = match (how, known.get(key), policy) {
                     (CredentialValue::Value(text), _, _) => text.clone(),
                     (_, Some(kept), _) => kept.to_owned(),
+                    // Of another value, below.
+                    (CredentialValue::Crypt { .. }, None, _) => return None,
                     (CredentialValue::Generate { fixed, .. }, None, Policy::Fixed) => fixed.clone(),
                     (CredentialValue::Generate { length, .. }, None, Policy::Generated) => {
                         Alphanumeric.sample_string(&mut rand::rng(), *length)
                     }
                 };
-                (key.clone(), value)
+                Some((key.clone(), value))
             };
-            let made = ComponentCredentials(spec.keys.iter().map(value).collect());
+            let mut values: BTreeMap<String, String> = spec.keys.iter().filter_map(value).collect();
+            for (key, how) in &spec.keys {
+                if let (CredentialValue::Crypt { of }, None) = (how, values.get(key))
+                    && let Some(made) = values.get(of).and_then(|text| crypt(text, rand::random()))
+                {
+                    values.insert(key.clone(), made);
+                }
+            }
+            let made = ComponentCredentials(values);
             if made != known {
                 self.components.insert(component.clone(), made);
                 changed = true;
@@ -124,7 +135,7 @@ impl Credentials {
         }
     }
 
-    /// Hides every generated value of these components in everything that is printed. Constant
+    /// Hides every value of these components in everything that is printed. Constant
     /// values are no secrets and would garble the output (`admin`).
     pub fn hide<'a>(
         &self,
@@ -134,8 +145,9 @@ impl Credentials {
         for (component, spec) in wanted {
             let Some(values) = self.get(component) else { continue };
             for (key, how) in &spec.keys {
-                if let (CredentialValue::Generate { .. }, Some(value)) = (how, values.get(key)) {
-                    mask.add(value);
+                match (how, values.get(key)) {
+                    (CredentialValue::Value(_), _) | (_, None) => {}
+                    (_, Some(value)) => mask.add(value),
                 }
             }
         }
@@ -158,6 +170,13 @@ impl fmt::Debug for ComponentCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
+}
+
+/// `text` with salt, as `crypt(3)` hashes it with SHA-512. `None` does not happen: the salt is of
+/// the right length.
+fn crypt(text: &str, salt: [u8; 12]) -> Option<String> {
+    let hash = ShaCrypt::SHA512.hash_password_with_salt(text.as_bytes(), &salt).ok()?;
+    Some(hash.to_string())
 }
 
 #[cfg(test)]
@@ -203,6 +222,31 @@ mod tests {
         let all = Mask::default();
         again.hide_all(&all);
         assert_eq!(all.apply(&format!("root {password}")), "root •••");
+    }
+
+    /// By which servers recognise the password that clients are given; `crypt(3)` of glibc says the
+    /// same of this one.
+    #[test]
+    fn a_hash_is_of_the_password_and_is_kept_with_it() {
+        let known = crypt("pipe-development-only", *b"0123456789ab").unwrap();
+        insta::assert_snapshot!(known, @"$6$rounds=5000$k2XAnEHBqQ1Ct2aM$GQSnolqRL0FKdOkAHN3coRB375RWtrx0bA7eychdfqX8XtP5ER1h2rmXRnh0tLCNVTuUebHMaMFoSqaPkxp3t/");
+        let name = ComponentName::parse("scylladb").unwrap();
+        let mut wanted = spec("pipe");
+        let of = || CredentialValue::Crypt { of: "password".into() };
+        wanted.keys.insert("hash".into(), of());
+        let mut credentials = Credentials::default();
+        // A component that was there before it had a hash keeps its password.
+        assert!(credentials.ensure([(&name, &spec("pipe"))], Policy::Generated));
+        let password = credentials.get(&name).unwrap().get("password").unwrap().to_owned();
+        assert!(credentials.ensure([(&name, &wanted)], Policy::Generated));
+        let values = credentials.get(&name).unwrap().clone();
+        assert_eq!(values.get("password"), Some(password.as_str()));
+        let hash = values.get("hash").unwrap();
+        assert!(hash.starts_with("$6$rounds=5000$"), "{hash}");
+        assert!(!credentials.ensure([(&name, &wanted)], Policy::Generated), "made once");
+        let mask = Mask::default();
+        credentials.hide([(&name, &wanted)], &mask);
+        assert_eq!(mask.apply(&format!("{hash} {password} pipe")), "••• ••• pipe");
     }
 
     #[test]

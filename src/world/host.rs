@@ -53,6 +53,12 @@ pub struct Host {
     pub hard_nproc: Option<u64>,
     /// `kernel.pid_max`.
     pub pid_max: Option<u64>,
+    /// `fs.aio-max-nr`: events of asynchronous I/O that all programs together may have.
+    pub aio_max: Option<u64>,
+    /// `fs.aio-nr`: how many they have.
+    pub aio_used: Option<u64>,
+    /// Whether programs may use io_uring; older kernels without a switch have it on.
+    pub io_uring: Option<bool>,
     /// IPv4 networks the host has routes to, the default route left out.
     pub routes: Vec<HostRoute>,
 }
@@ -96,6 +102,10 @@ impl Host {
             inotify_instances: number("proc/sys/fs/inotify/max_user_instances"),
             inotify_watches: number("proc/sys/fs/inotify/max_user_watches"),
             pid_max: number("proc/sys/kernel/pid_max"),
+            aio_max: number("proc/sys/fs/aio-max-nr"),
+            aio_used: number("proc/sys/fs/aio-nr"),
+            // 1: for members of one group only, in which no pod is.
+            io_uring: number("proc/sys/kernel/io_uring_disabled").map(|switch| switch == 0),
             routes: routes(&text("proc/net/route"), &text("proc/net/fib_trie")),
             ..Host::default()
         }

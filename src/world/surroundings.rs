@@ -22,6 +22,8 @@ pub struct Surroundings {
     pub mirrors: BTreeMap<String, Vec<MirrorUrl>>,
     /// Where images lie that no registry gives: OCI archives, layouts and folders of them.
     pub archives: Vec<PathBuf>,
+    /// Names of licences that the user's file accepts.
+    pub accepted: Vec<String>,
     /// The user's file, there or not.
     pub file: PathBuf,
     /// The files that the certificates are from, in the same order.

@@ -43,6 +43,7 @@ const ENTERS_IN: &[(&str, &[&str])] = &[
     ("k8s_openapi", &["world/kube"]),
     ("async_nats", &["backup/nats", "smoke/nats"]),
     ("scylla", &["smoke/cql"]),
+    ("sha_crypt", &["state/credentials"]),
     ("async_trait", &["smoke/cql"]),
     ("rusty_s3", &["world/s3"]),
     ("instant_xml", &["world/s3"]),

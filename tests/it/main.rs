@@ -24,6 +24,7 @@ mod fake_helm;
 mod forgotten;
 mod fuzz;
 mod layers;
+mod licences;
 mod lock;
 mod logs;
 mod lying_clickhouse;

@@ -61,7 +61,7 @@ fn render() {
     std::fs::write(
         other.join("other.yaml"),
         "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: other\ncomponents:\n\
-         - {name: silo, namespace: data}\n- {name: foundationdb, namespace: data}\n",
+         - {name: silo, namespace: data}\n- {name: foundationdb, namespace: data}\n- {name: scylladb, namespace: data}\n",
     )
     .expect("a profile");
     let sources = Sources::find(Some(folder.path()), folder.path()).expect("sources");

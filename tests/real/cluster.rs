@@ -42,6 +42,13 @@ nodes:
 - {name: core, controlPlane: true, role: core, zone: a}
 ";
 
+const NOTHING: &str = "\
+apiVersion: pipe.dev/v1alpha1
+kind: Profile
+name: none
+components: []
+";
+
 /// With every service that the quick start brings.
 fn single() {
     let home = Home::new(&["one"]);
@@ -106,7 +113,16 @@ fn single() {
     home.write_cluster("one", &one);
 
     services::a_strict_profile_takes_no_stand_in(&home);
-    part("cassandra_is_proven", cql::no_cassandra(), || cql::is_proven(&home));
+    part("cassandra_is_proven", cql::no_cassandra(), || {
+        cql::with_cassandra(&home);
+        cql::is_proven(&home, "cassandra", "apache-2.0");
+    });
+    part("scylladb_is_proven", cql::no_scylladb(), || {
+        // It wants Cassandra's ports, on the host and on the node.
+        home.write("profiles/none.yaml", NOTHING);
+        home.ok("up one --profile none --prune --delete-data");
+        cql::is_proven(&home, "scylladb", "scylladb-source-available");
+    });
 
     home.ok("teardown one");
     home.assert_clean();

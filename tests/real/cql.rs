@@ -1,5 +1,5 @@
-//! CQL on a real cluster: Cassandra, installed as a project's own component, stands where ScyllaDB's
-//! image cannot be had.
+//! CQL on a real cluster: ScyllaDB where the engine has its image, and Cassandra, installed as a
+//! project's own component, where it has not.
 
 use std::path::Path;
 
@@ -8,13 +8,8 @@ use serde_json::Value;
 use super::host::{self, podman};
 use super::pipe::Home;
 
-const PROFILE: &str = "\
-apiVersion: pipe.dev/v1alpha1
-kind: Profile
-name: cql
-components:
-- {name: cassandra, namespace: data}
-";
+/// Of its component file.
+const SCYLLADB: &str = "docker.io/scylladb/scylla:2026.1.9";
 
 /// Why Cassandra cannot run here.
 pub fn no_cassandra() -> Option<String> {
@@ -23,28 +18,44 @@ pub fn no_cassandra() -> Option<String> {
     (!there).then(|| "no Cassandra is built: scripts/images/factory build cassandra".to_owned())
 }
 
-/// Makes Cassandra a component of the home's project, and `cql` a profile of it alone.
-fn into_project(home: &Home) {
+/// Why ScyllaDB cannot run here.
+pub fn no_scylladb() -> Option<String> {
+    let images = podman(["images", "--format", "{{.Repository}}:{{.Tag}}", SCYLLADB]);
+    let there = !images.trim().is_empty();
+    (!there).then(|| format!("{SCYLLADB} is not in the engine's store: podman pull it"))
+}
+
+/// Makes Cassandra a component of the home's project.
+pub fn with_cassandra(home: &Home) {
     let charts = host::root().join("tests/charts");
     copy(home, &charts.join("cassandra.yaml"), "profiles/components/cassandra.yaml");
     for file in ["Chart.yaml", "values.yaml", "templates/all.yaml"] {
         copy(home, &charts.join("cassandra").join(file), &format!("charts-cache/cassandra/{file}"));
     }
-    home.write("profiles/cql.yaml", PROFILE);
 }
 
 fn copy(home: &Home, from: &Path, to: &str) {
     home.write(to, &std::fs::read_to_string(from).expect("a file of the chart"));
 }
 
-/// Installed, proven, restarted and proven again, on the cluster `one`.
-pub fn is_proven(home: &Home) {
-    into_project(home);
-    let (_, up) = home.stream("up one --profile cql");
+/// Refused until its licence is accepted, then installed, proven, restarted and proven again, on the
+/// cluster `one`.
+pub fn is_proven(home: &Home, component: &str, licence: &str) {
+    let profile = format!(
+        "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: cql\ncomponents:\n\
+         - {{name: {component}, namespace: data}}\n"
+    );
+    home.write("profiles/cql.yaml", &profile);
+    let refused = home.fails("up one --profile cql", 4);
+    assert!(refused.contains(&format!("--accept {licence}")), "{refused}");
+    let plan = home.ok("plan one --profile cql");
+    assert!(plan.contains(&format!("up will refuse {component}")), "{plan}");
+
+    let (_, up) = home.stream(&format!("up one --profile cql --accept {licence}"));
     let report = only(&up["smoke"]);
     assert_eq!(report["passed"], true, "{report}");
     assert_eq!(report["driver"], "cql", "{report}");
-    println!("        cassandra: {}", only(&up["components"])["seconds"]);
+    println!("        {component}: {}", only(&up["components"])["seconds"]);
 
     let (_, restarted) = home.stream("smoke one --restart");
     let report = only(&restarted["reports"]);
@@ -67,6 +78,10 @@ pub fn is_proven(home: &Home) {
         "clean-up",
     ];
     assert_eq!(names, wanted, "{report}");
+
+    // What was accepted once is remembered.
+    assert_eq!(home.json("plan one --profile cql")["steps"], Value::Array(vec![]));
+    home.ok("up one --profile cql");
 }
 
 fn only(list: &Value) -> &Value {

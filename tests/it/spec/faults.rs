@@ -310,7 +310,7 @@ fn components_are_checked_together() {
     profiles/p.yaml:7:49: a list is not valid here: write a mapping
     profiles/p.yaml:8:10: the component one stands twice: keep one of them
     profiles/p.yaml:9:3: "namespace" is missing: add namespace: data
-    profiles/p.yaml:9:10: unknown component "five": use one of clickhouse, foundationdb, minio, nats, one, silo, three, two
+    profiles/p.yaml:9:10: unknown component "five": use one of clickhouse, foundationdb, minio, nats, one, scylladb, silo, three, two
     profiles/p.yaml:9:33: "shrug" is none of the choices: use one of fail, skip
     "#);
 }
@@ -343,7 +343,7 @@ env: {url: x, A: '{port:clint}', B: '{user}', C: '{'}
     profiles/components/bad.yaml:6:9: bad needs itself: leave it out here
     profiles/components/bad.yaml:7:17: "nats-clien" is not in the catalogue of host ports: did you mean "nats-client"?
     profiles/components/bad.yaml:7:47: third and other both use the host port s3: give each a port of its own, such as spare-1
-    profiles/components/bad.yaml:10:13: is no credential: write {value: TEXT} or {generate: LENGTH, fixed: TEXT}
+    profiles/components/bad.yaml:10:13: is no credential: write {value: TEXT}, {generate: LENGTH, fixed: TEXT} or {crypt: KEY}
     profiles/components/bad.yaml:10:53: 4 is not valid here: write a whole number from 12 to 128
     profiles/components/bad.yaml:10:67: "host" cannot be a key here: use a name such as password
     profiles/components/bad.yaml:11:16: "thrd" is none of the ports: did you mean "third"?

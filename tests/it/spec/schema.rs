@@ -61,6 +61,8 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("component", "/properties", component_file::KEYS),
         ("component", "/properties/credentials/properties", component_file::CREDENTIAL_KEYS),
         ("component", "/$defs/credential/properties", component_file::CREDENTIAL_VALUE_KEYS),
+        ("component", "/properties/licence/properties", component_file::LICENCE_KEYS),
+        ("component", "/properties/io/items/properties", component_file::IO_KEYS),
         ("component", "/$defs/gate/properties", component_file::GATE_KEYS),
         ("component", "/properties/smoke/properties", component_file::SMOKE_KEYS),
         ("component", "/properties/backup/properties", component_file::BACKUP_KEYS),
