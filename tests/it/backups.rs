@@ -1,14 +1,19 @@
-//! `pipe backup` and `pipe restore`, the real binary against a store that a script keeps: what comes back is
+//! `pipe backup` and `pipe restore`, the real binary against services that a script keeps: what comes back is
 //! what was there, and what is broken, half or in the way is refused before anything is touched.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
 use self::store::{Fault, KEY, SECRET, Store};
 use crate::env::TestEnv;
+use crate::scripted::{Reply, Request, Scripted};
 
+mod nats;
 mod store;
 
 const PROFILE: &str = "\
@@ -38,38 +43,42 @@ fn cluster(minio: &Store, silo: &Store) -> TestEnv {
     // Its settings are those of MinIO, too.
     let component = component.split("# What the SDKs").next().unwrap();
     env.write("profiles/components/silo.yaml", component);
+    env.write("clusters/test.yaml", &cluster.replace("name: dev", "name: test"));
+    let login = json!({"accessKey": KEY, "secretKey": SECRET});
+    let ports = json!({"s3": minio.port(), "spare-1": silo.port()});
     for name in ["dev", "test"] {
-        let state = format!("../home/.local/state/pipe/clusters/{name}");
-        if name == "test" {
-            let text = cluster.replace("name: dev", "name: test");
-            env.write("clusters/test.yaml", &text);
-        }
-        let reservation = json!({
-            "schema": 1, "network": "kind", "subnet": "10.89.0.0/24", "subnet6": null, "nodes": {},
-            "api_port": 6443, "ports": {"s3": minio.port(), "spare-1": silo.port()},
-        });
-        env.write(&format!("{state}/reservation.json"), &reservation.to_string());
-        let login = json!({"accessKey": KEY, "secretKey": SECRET});
-        let credentials = json!({"schema": 1, "components": {"minio": login, "silo": login}});
-        env.write(&format!("{state}/credentials.json"), &credentials.to_string());
-        let mut journal = vec![json!({
-            "v": 1, "at": "2026-11-22T01:00:00Z", "run": 1, "entry": "run-started",
-            "operation": "up", "version": "0.1.0", "profile": "mine",
-        })];
-        for component in ["minio", "silo"] {
-            let step = format!("install/{component}");
-            journal.push(json!({
-                "v": 1, "at": "2026-11-22T01:00:01Z", "run": 1, "entry": "intent", "step": step,
-                "summary": "x", "component": component,
-            }));
-            journal.push(json!({
-                "v": 1, "at": "2026-11-22T01:00:02Z", "run": 1, "entry": "done", "step": step,
-            }));
-        }
-        let lines: String = journal.iter().map(|line| format!("{line}\n")).collect();
-        env.write(&format!("{state}/journal.jsonl"), &lines);
+        state(&env, name, ports.clone(), &[("minio", login.clone()), ("silo", login.clone())]);
     }
     env
+}
+
+/// What `pipe up` leaves of a cluster whose `components` have these credentials.
+fn state(env: &TestEnv, cluster: &str, ports: Value, components: &[(&str, Value)]) {
+    let state = format!("../home/.local/state/pipe/clusters/{cluster}");
+    let reservation = json!({
+        "schema": 1, "network": "kind", "subnet": "10.89.0.0/24", "subnet6": null, "nodes": {},
+        "api_port": 6443, "ports": ports,
+    });
+    env.write(&format!("{state}/reservation.json"), &reservation.to_string());
+    let logins: BTreeMap<&str, Value> = components.iter().cloned().collect();
+    let credentials = json!({"schema": 1, "components": logins});
+    env.write(&format!("{state}/credentials.json"), &credentials.to_string());
+    let mut journal = vec![json!({
+        "v": 1, "at": "2026-11-22T01:00:00Z", "run": 1, "entry": "run-started",
+        "operation": "up", "version": "0.1.0", "profile": "mine",
+    })];
+    for (component, _) in components {
+        let step = format!("install/{component}");
+        journal.push(json!({
+            "v": 1, "at": "2026-11-22T01:00:01Z", "run": 1, "entry": "intent", "step": step,
+            "summary": "x", "component": component,
+        }));
+        journal.push(json!({
+            "v": 1, "at": "2026-11-22T01:00:02Z", "run": 1, "entry": "done", "step": step,
+        }));
+    }
+    let lines: String = journal.iter().map(|line| format!("{line}\n")).collect();
+    env.write(&format!("{state}/journal.jsonl"), &lines);
 }
 
 /// Buckets of every kind, with keys and metadata of every kind.
@@ -316,4 +325,86 @@ async fn secrets_stand_in_no_backup_and_in_no_output() {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
+}
+
+/// A cluster with `component` alone, at `port`.
+fn one(component: &str, catalogue: &str, port: u16) -> TestEnv {
+    let env = TestEnv::new();
+    let profile = format!(
+        "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: mine\ncomponents:\n\
+         - {{name: {component}, namespace: data}}\n"
+    );
+    env.write("profiles/mine.yaml", &profile);
+    let login = json!({"username": "pipe", "password": SECRET});
+    state(&env, "dev", json!({catalogue: port}), &[(component, login)]);
+    env
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_server_that_breaks_off_is_no_backup() {
+    use self::nats::{Fault, Nats};
+    let server = Nats::start().await;
+    let env = one("nats", "nats-client", server.port());
+    for (fault, why) in [
+        (Fault::BreaksOff, "the server broke its snapshot off: 500 disk is broken"),
+        (Fault::LosesAChunk, "chunk 2 of its snapshot is missing"),
+        (Fault::OtherServer, "another program holds the port"),
+    ] {
+        server.fails(fault);
+        let text = env.pipe(["backup"]).code(1).both();
+        assert!(text.contains(why), "{fault:?}: {text}");
+        assert_eq!(folders(&env, "nats"), [""; 0].map(PathBuf::from), "{fault:?}");
+    }
+    server.fails(Fault::None);
+    let made = env.pipe(["backup", "--json"]).result();
+    assert_eq!(made["data"]["backups"][0]["holds"], "1 stream, 7 messages", "{made}");
+
+    let refused = env.pipe(["restore"]).code(1).both();
+    assert!(refused.contains("nats: stream ORDERS (7 messages)"), "{refused}");
+    assert!(!server.is_back(), "nothing was sent");
+    server.loses_the_stream();
+    server.fails(Fault::RestoresFewer);
+    let fewer = env.pipe(["restore"]).code(1).both();
+    assert!(fewer.contains("messages is 6 instead of 7") && fewer.contains("half"), "{fewer}");
+    server.fails(Fault::None);
+    env.pipe(["restore", "--replace"]).success();
+    assert!(server.is_back());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clickhouse_that_fails_behind_its_status_is_no_backup() {
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&fails);
+    let script = move |request: &Request, _| {
+        let query = String::from_utf8_lossy(&request.body).into_owned();
+        let text = match query.as_str() {
+            q if q.starts_with("SELECT hostName") => "clickhouse-0\t18.16.1\n",
+            q if q.contains("system.databases") => "shop\tOrdinary\nsystem\tOrdinary\n",
+            q if q.contains("system.tables") => "shop\tsales\tMergeTree\nsystem\tone\tSystemOne\n",
+            q if q.starts_with("SHOW CREATE") => {
+                "CREATE TABLE shop.sales ( id UInt8) ENGINE = MergeTree ORDER BY id"
+            }
+            q if q.starts_with("SELECT count()") => "3\n",
+            q if q.ends_with("FORMAT Native") && failing.load(Ordering::Relaxed) => {
+                "\u{1}\u{3}rowsCode: 241, e.displayText() = DB::Exception: Memory limit exceeded, \
+                 e.what() = DB::Exception\n"
+            }
+            q if q.ends_with("FORMAT Native") => "\u{1}\u{3}rows",
+            other => panic!("{other}"),
+        };
+        Reply::new(200, text)
+    };
+    let (_server, base) = Scripted::tcp(script).await;
+    let port = base.rsplit_once(':').unwrap().1.parse().unwrap();
+    let env = one("clickhouse", "clickhouse-http", port);
+    let text = env.pipe(["backup"]).code(1).both();
+    assert!(
+        text.contains("table shop.sales: Code: 241") && text.contains("Memory limit"),
+        "{text}"
+    );
+    assert_eq!(folders(&env, "clickhouse"), [""; 0].map(PathBuf::from));
+    fails.store(false, Ordering::Relaxed);
+    let made = env.pipe(["backup", "--json"]).result();
+    assert_eq!(made["data"]["backups"][0]["holds"], "1 database, 1 table", "{made}");
+    assert_eq!(made["data"]["backups"][0]["bytes"], 6, "{made}");
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::host::podman;
 use super::pipe::Home;
-use super::{Case, cql, part, services};
+use super::{Case, backups, cql, part, services};
 
 pub const CASES: [Case; 5] = [
     Case::new("single_from_nothing_to_proven_and_back", single),
@@ -82,6 +82,7 @@ fn single() {
     services::survived(&restarted);
     services::are_proven_from_a_pod(&home);
     services::buckets_are_made_again(&home);
+    backups::come_back(&home);
 
     // A label is changed by changing the label, and nothing else.
     let edited = one.replace("zone: a", "zone: b, labels: {team: blue}");

@@ -18,6 +18,7 @@
 )]
 
 mod api_server;
+mod backups;
 mod bad_days;
 mod bad_days_nodes;
 mod cache;

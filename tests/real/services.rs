@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rusty_s3::actions::{DeleteBucket, GetObject, HeadBucket, PutObject};
+use rusty_s3::actions::{DeleteBucket, DeleteObject, GetObject, HeadBucket, PutObject};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use serde_json::Value;
 
@@ -124,19 +124,19 @@ fn named(list: &Value, key: &str, name: &str) -> Value {
     entries.find(|entry| entry[key] == name).cloned().unwrap_or_else(|| panic!("{name}: {list:#}"))
 }
 
-fn block_on_value<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on_value<T>(future: impl Future<Output = T>) -> T {
     ::pipe::world::http::install_crypto();
     tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
 }
 
 /// The store, reached as any program with the settings would.
-struct S3 {
+pub struct S3 {
     endpoint: String,
     credentials: Credentials,
 }
 
 impl S3 {
-    fn new(home: &Home) -> S3 {
+    pub fn new(home: &Home) -> S3 {
         let settings = home.json("env one");
         let text = |name: &str| settings[name].as_str().expect(name).to_owned();
         assert_eq!(text("AWS_REGION"), "us-east-1");
@@ -170,19 +170,25 @@ impl S3 {
         }
     }
 
-    fn remove(&self, bucket: &str) {
+    pub fn remove(&self, bucket: &str) {
         let bucket = self.bucket(bucket);
         let url = DeleteBucket::new(&bucket, &self.credentials).sign(MINUTE);
         assert_eq!(self.ask(reqwest::Method::DELETE, url, "").0, 204);
     }
 
-    fn put(&self, bucket: &str, key: &str, content: &str) {
+    pub fn put(&self, bucket: &str, key: &str, content: &str) {
         let bucket = self.bucket(bucket);
         let url = PutObject::new(&bucket, Some(&self.credentials), key).sign(MINUTE);
         assert_eq!(self.ask(reqwest::Method::PUT, url, content).0, 200);
     }
 
-    fn get(&self, bucket: &str, key: &str) -> String {
+    pub fn delete(&self, bucket: &str, key: &str) {
+        let bucket = self.bucket(bucket);
+        let url = DeleteObject::new(&bucket, Some(&self.credentials), key).sign(MINUTE);
+        assert_eq!(self.ask(reqwest::Method::DELETE, url, "").0, 204);
+    }
+
+    pub fn get(&self, bucket: &str, key: &str) -> String {
         let bucket = self.bucket(bucket);
         let url = GetObject::new(&bucket, Some(&self.credentials), key).sign(MINUTE);
         let (status, content) = self.ask(reqwest::Method::GET, url, "");
