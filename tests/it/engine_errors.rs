@@ -38,6 +38,27 @@ async fn a_read_is_asked_again_after_500_and_after_a_broken_connection() {
     assert!(target.contains("pipe.dev%2Fcluster%3Ddev"), "{target}");
 }
 
+/// What Podman does with a container that it is starting: 200, then it fails to read.
+#[tokio::test]
+async fn a_file_whose_archive_ends_early_is_asked_for_again() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(7);
+    archive.append_data(&mut header, "version", &b"v1.36.4"[..]).unwrap();
+    let archive = archive.into_inner().unwrap();
+    let (_folder, server, engine) = engine(move |_, before| match before {
+        0 => Reply::new(200, Vec::new()),
+        1 => Reply::new(200, archive[..515].to_vec()),
+        _ => Reply::new(200, archive.clone()),
+    });
+    let content = engine.get_file("dev-worker", "/kind/version").await.unwrap();
+    assert_eq!(content.as_deref(), Some(&b"v1.36.4"[..]));
+    assert_eq!(server.requests().len(), 3);
+    let (_folder, _server, engine) = self::engine(|_, _| Reply::new(200, Vec::new()));
+    let error = engine.get_file("dev-worker", "/kind/version").await.unwrap_err();
+    assert_eq!(error.fault, Fault::Stream, "{error}");
+}
+
 #[tokio::test]
 async fn a_read_gives_up_after_four_attempts_with_the_engines_words() {
     let (_folder, server, engine) =

@@ -35,12 +35,15 @@ pub(super) async fn balancer_facts(
 }
 
 /// What was read in a container; `None` where it is lost, which is how the engine's failure to read
-/// in one that it counts as running shows.
+/// in one that it counts as running shows, or in one that an interrupted `up` was starting.
 fn inside<T>(container: &ContainerLine, read: EngineResult<T>) -> EngineResult<Option<T>> {
     match read {
         Err(EngineError { fault: Fault::Status(500..), .. })
             if !matches!(container.state, State::Created | State::Exited) =>
         {
+            Ok(None)
+        }
+        Err(EngineError { fault: Fault::Stream, .. }) if container.state != State::Exited => {
             Ok(None)
         }
         read => read.map(Some),

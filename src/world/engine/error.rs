@@ -106,9 +106,11 @@ impl EngineError {
     }
 
     /// Whether asking again may help: a broken connection (a socket-activated service that is
-    /// restarting), an overloaded engine, or a 500, which Podman also answers for races.
+    /// restarting), an overloaded engine, or a 500 or an answer that ends early, which Podman also gives
+    /// for races: while it starts the container, for one.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self.fault, Fault::Unreachable | Fault::TimedOut | Fault::Status(500..))
+        use Fault::{Status, Stream, TimedOut, Unreachable};
+        matches!(self.fault, Unreachable | TimedOut | Stream | Status(500..))
     }
 }
 

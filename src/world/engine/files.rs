@@ -68,14 +68,17 @@ impl Engine {
                 Ok(all)
             };
             let whole = chunks.try_fold(BytesMut::new(), append).await;
-            whole.map_err(|error| EngineError::from_bollard(&action, error))
+            let whole = whole.map_err(|error| EngineError::from_bollard(&action, error))?;
+            match first_file(&whole) {
+                Ok(Some(content)) => Ok(content),
+                // Podman answers 200 before it reads, and what goes wrong then ends the archive early.
+                Ok(None) => {
+                    Err(EngineError::new(Fault::Stream, &action, "the archive ends too early"))
+                }
+                Err(error) => Err(EngineError::new(Fault::Malformed, &action, error)),
+            }
         });
-        match optional(archive.await)? {
-            None => Ok(None),
-            Some(archive) => first_file(&archive)
-                .map(Some)
-                .map_err(|error| EngineError::new(Fault::Malformed, &action, error)),
-        }
+        optional(archive.await)
     }
 }
 
@@ -105,16 +108,20 @@ fn archive(root: &str, files: &[FileToPut]) -> std::io::Result<Bytes> {
     archive.into_inner().map(Bytes::from)
 }
 
-fn first_file(archive: &[u8]) -> std::io::Result<Vec<u8>> {
+/// The content of the file in an archive; `None` where the archive ends before it does.
+fn first_file(archive: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+    let mut empty = true;
     for entry in tar::Archive::new(archive).entries()? {
         let mut entry = entry?;
         if entry.header().entry_type().is_file() {
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
-            return Ok(content);
+            let whole = content.len() as u64 == entry.size();
+            return Ok(whole.then_some(content));
         }
+        empty = false;
     }
-    Err(std::io::Error::other("it is not a regular file"))
+    if empty { Ok(None) } else { Err(std::io::Error::other("it is not a regular file")) }
 }
 
 #[cfg(test)]
@@ -141,6 +148,8 @@ mod tests {
         let entry = reader.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.path().unwrap().to_str(), Some("lib/x"));
         assert_eq!(entry.header().mode().unwrap(), 0o600);
-        assert_eq!(first_file(&archive).unwrap(), b"secret");
+        assert_eq!(first_file(&archive).unwrap().unwrap(), b"secret");
+        assert_eq!(first_file(&archive[..515]).unwrap(), None);
+        assert_eq!(first_file(b"").unwrap(), None);
     }
 }
