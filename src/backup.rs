@@ -20,6 +20,7 @@ use crate::{Error, Result};
 
 mod clickhouse;
 mod draft;
+mod feed;
 pub mod id;
 pub mod manifest;
 mod nats;

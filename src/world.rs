@@ -27,6 +27,7 @@ pub mod host;
 pub mod http;
 pub mod kube;
 pub mod layout;
+pub mod moving;
 pub mod network;
 pub mod process;
 pub mod registry;

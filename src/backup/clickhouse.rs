@@ -5,12 +5,12 @@
 
 use std::fmt::Write as _;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use self::statement::{Definition, quoted, text};
+use super::feed::feed;
 use super::{Contents as AnyContents, Draft, Manifest, Progress, Saved, Shelf, Target};
 use crate::Result;
 use crate::report::format;
@@ -50,9 +50,6 @@ const INNER: &str = ".inner";
 
 /// What of the end of a result is looked at.
 const TAIL: usize = 16 * 1024;
-
-/// Chunks on their way from the file to the server.
-const IN_FLIGHT: usize = 4;
 
 /// What a backup of a server holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -322,9 +319,11 @@ async fn one(
     obey(server, &definition).await.map_err(failed)?;
     let file = table.file.as_deref().and_then(|file| manifest.file(file));
     if let Some(file) = file.filter(|file| file.bytes > 0) {
-        load(server, &coming, file.bytes, shelf.open(&file.name).await?, progress)
-            .await?
-            .map_err(failed)?;
+        let insert = format!("INSERT INTO {coming} FORMAT Native");
+        let content = shelf.open(&file.name).await?;
+        let loaded =
+            feed(content, progress, |rows| server.write(&insert, file.bytes, rows)).await?;
+        loaded.map_err(|failure| failed(failure.to_string()))?;
     }
     if let Some(wanted) = table.rows {
         let found = count(server, &coming).await.map_err(failed)?;
@@ -334,37 +333,6 @@ async fn one(
     }
     obey(server, &format!("DROP TABLE IF EXISTS {name}")).await.map_err(failed)?;
     obey(server, &format!("RENAME TABLE {coming} TO {name}")).await.map_err(failed)
-}
-
-/// Inserts the rows of a file. The outer error is the file's, the inner one the server's.
-async fn load(
-    server: &Server,
-    table: &str,
-    length: u64,
-    mut content: super::place::Content,
-    progress: &Progress,
-) -> Result<Result<(), String>> {
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, String>>(IN_FLIGHT);
-    let rows = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
-    let feed = async {
-        // The server may have refused before all of it was sent.
-        while let Some(chunk) = content.next().await {
-            let chunk = chunk?;
-            progress.advance(chunk.len() as u64);
-            if sender.send(Ok(chunk)).await.is_err() {
-                break;
-            }
-        }
-        drop(sender);
-        Result::<()>::Ok(())
-    };
-    let statement = format!("INSERT INTO {table} FORMAT Native");
-    let write = server.write(&statement, &[], length, rows.boxed());
-    let (fed, written) = futures::join!(feed, write);
-    fed?;
-    Ok(written.map_err(|failure| failure.to_string()))
 }
 
 /// Makes views; those that read others come after them, in an order that only the server knows.

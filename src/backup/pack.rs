@@ -1,7 +1,7 @@
 //! Many contents in one file, as a tar archive, written and read as a stream: `tar xf` opens it too.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 
 use super::place::Content;
 use crate::{Error, Result};
@@ -77,6 +77,13 @@ impl Unpack {
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.buffer.len());
         self.left -= length as u64;
         Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    /// The rest of the content of the entry at hand.
+    pub(super) fn content(&mut self) -> impl Stream<Item = Result<Bytes>> {
+        futures::stream::try_unfold(self, |archive| async {
+            Ok(archive.chunk().await?.map(|chunk| (chunk, archive)))
+        })
     }
 
     /// The whole content of a small entry.

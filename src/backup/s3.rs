@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Writing;
+use super::feed::feed;
 use super::pack::{self, Unpack};
 use super::{Contents as AnyContents, Draft, Manifest, Progress, Saved, Shelf, Target};
 use crate::report::format;
@@ -21,9 +21,6 @@ use crate::{Error, Result};
 
 /// Longest description of an object: keys and metadata are a few kilobytes at most.
 const DESCRIPTION_MAX: u64 = 1024 * 1024;
-
-/// Chunks on their way from the file to the store.
-const IN_FLIGHT: usize = 4;
 
 /// Versions removed at once.
 const REMOVALS: usize = 8;
@@ -301,28 +298,9 @@ async fn put(
     let Some((_, length)) = archive.next().await? else {
         return Err(Error::failed("backup-damaged", "an object in the backup has no content"));
     };
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, String>>(IN_FLIGHT);
-    let body = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
-    let feed = async {
-        // The store may have refused before all of it was sent.
-        while let Some(chunk) = archive.chunk().await? {
-            progress.advance(chunk.len() as u64);
-            if sender.send(Ok(chunk)).await.is_err() {
-                break;
-            }
-        }
-        drop(sender);
-        Ok(())
-    };
-    let put = store.put(bucket, key, headers.clone(), length, body.boxed());
-    let (fed, put) = futures::join!(feed, put);
-    match fed {
-        // Whoever read it before found it whole: it changed since.
-        Err(error) => Err(error),
-        Ok(()) => Ok(put),
-    }
+    // Whoever read it before found it whole: an error is a change since.
+    feed(archive.content(), progress, |body| store.put(bucket, key, headers.clone(), length, body))
+        .await
 }
 
 fn damaged(manifest: &Manifest, why: &str) -> Error {

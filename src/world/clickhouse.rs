@@ -1,17 +1,13 @@
 //! One ClickHouse server over HTTP, and what its refusals mean.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
-
-use bytes::Bytes;
-use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
 
 use regex::bytes::Regex;
 
-use super::http::{self, Reply, chain};
+use super::http::{self, Reply};
+use super::moving::{self, Body};
 use crate::{Error, Result};
 
 /// ClickHouse's codes of a refused login: unknown user, wrong password, password required,
@@ -58,8 +54,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Silence(why) => f.write_str(why),
-            Failure::Refused { code, status, .. } => {
-                write!(f, "refused with code {code} (HTTP {status})")
+            Failure::Refused { code, status, said } => {
+                write!(f, "refused with code {code} (HTTP {status}): {said}")
             }
             Failure::Strange(what) => write!(f, "{what}, which is no answer of ClickHouse"),
         }
@@ -106,64 +102,32 @@ impl Server {
 
     /// The result of a statement as it comes. A server that fails in the middle says so where the rows
     /// would go on: see [`broken_off`].
-    pub async fn read(
-        &self,
-        statement: &str,
-    ) -> std::result::Result<BoxStream<'static, std::result::Result<Bytes, String>>, Failure> {
-        let silence = |error: reqwest::Error| Failure::Silence(chain(&error.without_url()));
+    pub async fn read(&self, statement: &str) -> std::result::Result<Body, Failure> {
         let request = self.signed(self.client.post(self.address.clone()));
-        let answer = tokio::time::timeout(STALL, request.body(statement.to_owned()).send()).await;
-        let answer = answer.map_err(|_elapsed| Failure::Silence(stalled()))?.map_err(silence)?;
-        if answer.status().as_u16() != 200 {
-            let status = answer.status().as_u16();
-            let body = answer.bytes().await.map_err(silence)?.to_vec();
-            let reply = Reply { status, headers: std::collections::BTreeMap::new(), body };
-            return match judge(&reply) {
-                Ok(_) => Err(Failure::Strange(format!("HTTP {status}"))),
-                Err(failure) => Err(failure),
-            };
+        let answer = moving::open(request.body(statement.to_owned()), STALL).await;
+        let answer = answer.map_err(Failure::Silence)?;
+        if answer.status().as_u16() == 200 {
+            return Ok(moving::body(answer, STALL));
         }
-        let chunks = answer.bytes_stream().map_err(|error| chain(&error.without_url())).boxed();
-        let next = |mut chunks: BoxStream<'static, std::result::Result<Bytes, String>>| async {
-            match tokio::time::timeout(STALL, chunks.next()).await {
-                Err(_elapsed) => Some((Err(stalled()), chunks)),
-                Ok(chunk) => chunk.map(|chunk| (chunk, chunks)),
-            }
-        };
-        Ok(futures::stream::unfold(chunks, next).boxed())
+        let reply = http::whole(answer).await.map_err(Failure::Silence)?;
+        match judge(&reply) {
+            Ok(_) => Err(Failure::Strange(format!("HTTP {}", reply.status))),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// A statement that takes `length` bytes of rows, as long as they move.
     pub async fn write(
         &self,
         statement: &str,
-        settings: &[(&str, &str)],
         length: u64,
-        rows: BoxStream<'static, std::result::Result<Bytes, String>>,
+        rows: Body,
     ) -> std::result::Result<(), Failure> {
         let mut url = self.address.clone();
-        url.query_pairs_mut().append_pair("query", statement).extend_pairs(settings);
-        let moved = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&moved);
-        let counted = rows.map(move |chunk| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            chunk.map_err(std::io::Error::other)
-        });
-        let request = self
-            .signed(self.client.post(url))
-            .header(reqwest::header::CONTENT_LENGTH, length)
-            .body(reqwest::Body::wrap_stream(counted));
-        let mut answer = std::pin::pin!(http::answer(request));
-        loop {
-            let before = moved.load(Ordering::Relaxed);
-            match tokio::time::timeout(STALL, &mut answer).await {
-                Ok(answer) => return judge(&answer.map_err(Failure::Silence)?).map(|_| ()),
-                Err(_elapsed) if moved.load(Ordering::Relaxed) == before => {
-                    return Err(Failure::Silence(stalled()));
-                }
-                Err(_elapsed) => {}
-            }
-        }
+        url.query_pairs_mut().append_pair("query", statement);
+        let request = self.signed(self.client.post(url));
+        let reply = moving::send(request, length, rows, STALL).await.map_err(Failure::Silence)?;
+        judge(&reply).map(|_| ())
     }
 
     fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
@@ -195,10 +159,6 @@ pub fn broken_off(tail: &[u8]) -> Option<String> {
     });
     let found = END.as_ref()?.captures(tail)?;
     Some(said(&String::from_utf8_lossy(found.get(1)?.as_bytes())))
-}
-
-fn stalled() -> String {
-    format!("nothing moved for {} s", STALL.as_secs())
 }
 
 fn judge(reply: &Reply) -> std::result::Result<String, Failure> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::{Certificate, NoProxy};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, ClientBuilder, NoProxy};
 
 use crate::world::env::Env;
 use crate::world::surroundings::{LOOPBACK, Proxy};
@@ -65,44 +66,33 @@ pub fn client(env: &Env) -> Result<reqwest::Client> {
 /// For one answer of a service at a host port.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client of a cluster's own services. It speaks to exactly the port it is given: no proxy, which
-/// environments name for other hosts, no redirection, and no connection kept from before a restart.
-/// Without TLS, and so without certificates, which a pod may not have.
+/// A client of a cluster's own services: it speaks to exactly the port it is given, without redirection,
+/// and on no connection kept from before a restart.
 pub fn service_client() -> Result<reqwest::Client> {
-    install_crypto();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_certs_only([])
-        .pool_max_idle_per_host(0)
-        .timeout(ANSWER_TIMEOUT)
-        .build()
-        .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
+    built(plain().redirect(Policy::none()).pool_max_idle_per_host(0).timeout(ANSWER_TIMEOUT))
 }
 
-/// A client of our own registry on loopback: no proxy, no TLS, and as long as bytes come.
+/// A client of our own registry on loopback, for as long as bytes come.
 pub fn transfer_client() -> Result<reqwest::Client> {
-    install_crypto();
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .build()
-        .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
+    built(plain().read_timeout(READ_TIMEOUT))
 }
 
-/// A client of a cluster's own services that sends and reads as long as bytes move: whoever uses it
-/// watches that they do.
+/// A client of a cluster's own services without a limit of time, for requests of [`super::moving`].
 pub fn streaming_client() -> Result<reqwest::Client> {
+    built(plain().redirect(Policy::none()).pool_idle_timeout(IDLE_TIMEOUT))
+}
+
+/// What clients of our own things share: no proxy, which environments name for other hosts, and no TLS,
+/// so no certificates, which a pod may not have.
+fn plain() -> ClientBuilder {
     install_crypto();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build()
-        .map_err(|error| Error::host("http-client", "no HTTP client can be set up").because(error))
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]);
+    client.connect_timeout(CONNECT_TIMEOUT)
+}
+
+fn built(client: ClientBuilder) -> Result<reqwest::Client> {
+    let failed = |error| Error::host("http-client", "no HTTP client can be set up").because(error);
+    client.build().map_err(failed)
 }
 
 /// What a service answered, whole.
@@ -128,15 +118,22 @@ impl Reply {
 /// # Errors
 /// There was no answer: why, without the address, whose query may hold a signature.
 pub async fn answer(request: reqwest::RequestBuilder) -> std::result::Result<Reply, String> {
-    let why = |error: reqwest::Error| chain(&error.without_url());
-    let response = request.send().await.map_err(why)?;
+    let response = request.send().await.map_err(|error| chain(&error.without_url()))?;
+    whole(response).await
+}
+
+/// Reads the rest of an answer.
+///
+/// # Errors
+/// It broke off: why, without the address.
+pub async fn whole(response: reqwest::Response) -> std::result::Result<Reply, String> {
     let header = |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     Ok(Reply {
         status: response.status().as_u16(),
         headers: response.headers().iter().map(header).collect(),
-        body: response.bytes().await.map_err(why)?.to_vec(),
+        body: response.bytes().await.map_err(|error| chain(&error.without_url()))?.to_vec(),
     })
 }
 

@@ -19,7 +19,6 @@ mod ask;
 mod contents;
 mod parts;
 
-pub use ask::Body;
 pub use contents::{Opened, Page, UNVERSIONED, Version, Versioning};
 
 /// The region that a store has unless it is told another.

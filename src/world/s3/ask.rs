@@ -1,17 +1,13 @@
 //! Requests that rusty-s3 has no words for, and answers that are read as they come.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use rusty_s3::Method;
 
 use super::{REGION, SIGNED_FOR, Store, code};
-use crate::world::http::{self, Reply, chain};
+use crate::world::http::Reply;
+use crate::world::moving::{self, Body};
 
 /// Longest silence while bytes move, in either direction.
 const STALL: Duration = Duration::from_secs(60);
@@ -27,9 +23,6 @@ pub(super) struct Ask<'a> {
     /// Signed, and sent.
     pub(super) headers: BTreeMap<String, String>,
 }
-
-/// Bytes as they come; an error ends them.
-pub type Body = BoxStream<'static, Result<Bytes, String>>;
 
 impl<'a> Ask<'a> {
     pub(super) fn new(method: Method, bucket: Option<&'a str>, key: Option<&'a str>) -> Ask<'a> {
@@ -84,15 +77,12 @@ impl Store {
 
     /// Asks, and reads the whole answer, which must be short.
     pub(super) async fn ask(&self, ask: &Ask<'_>, body: Vec<u8>) -> Result<Reply, String> {
-        let answer = http::answer(self.request(ask)?.body(body));
-        let answer = tokio::time::timeout(STALL, answer).await;
-        answer.map_err(|_elapsed| stalled())?
+        moving::answer(self.request(ask)?.body(body), STALL).await
     }
 
     /// Asks; gives the answer's head, its body to be read as it comes.
     pub(super) async fn open_answer(&self, ask: &Ask<'_>) -> Result<reqwest::Response, String> {
-        let answer = tokio::time::timeout(STALL, self.request(ask)?.send()).await;
-        answer.map_err(|_elapsed| stalled())?.map_err(|error| chain(&error.without_url()))
+        moving::open(self.request(ask)?, STALL).await
     }
 
     /// Sends a body of `length` bytes, for as long as they move.
@@ -102,40 +92,13 @@ impl Store {
         length: u64,
         body: Body,
     ) -> Result<Reply, String> {
-        let moved = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&moved);
-        let counted = body.inspect(move |_| {
-            counter.fetch_add(1, Ordering::Relaxed);
-        });
-        let counted = counted.map(|chunk| chunk.map_err(std::io::Error::other));
-        let request = self
-            .request(ask)?
-            .header(reqwest::header::CONTENT_LENGTH, length)
-            .body(reqwest::Body::wrap_stream(counted));
-        let mut answer = std::pin::pin!(http::answer(request));
-        loop {
-            let before = moved.load(Ordering::Relaxed);
-            match tokio::time::timeout(STALL, &mut answer).await {
-                Ok(answer) => return answer,
-                Err(_elapsed) if moved.load(Ordering::Relaxed) == before => return Err(stalled()),
-                Err(_elapsed) => {}
-            }
-        }
+        moving::send(self.request(ask)?, length, body, STALL).await
     }
 }
 
 /// The body of an answer, as it comes.
 pub(super) fn body(answer: reqwest::Response) -> Body {
-    let chunks = answer.bytes_stream().boxed();
-    let next = |mut chunks: BoxStream<'static, reqwest::Result<Bytes>>| async {
-        let chunk = match tokio::time::timeout(STALL, chunks.next()).await {
-            Err(_elapsed) => Err(stalled()),
-            Ok(None) => return None,
-            Ok(Some(chunk)) => chunk.map_err(|error| chain(&error.without_url())),
-        };
-        Some((chunk, chunks))
-    };
-    futures::stream::unfold(chunks, next).boxed()
+    moving::body(answer, STALL)
 }
 
 /// The answer where it is a success, else what it says.
@@ -144,8 +107,4 @@ pub(super) fn expect(status: u16, reply: Reply) -> Result<Reply, String> {
         true => Ok(reply),
         false => Err(super::describe(&reply)),
     }
-}
-
-fn stalled() -> String {
-    format!("nothing moved for {} s", STALL.as_secs())
 }

@@ -6,8 +6,9 @@ use instant_xml::FromXml;
 use rusty_s3::Method;
 use serde::{Deserialize, Serialize};
 
-use super::ask::{self, Ask, Body};
+use super::ask::{self, Ask};
 use super::{Store, describe};
+use crate::world::moving::Body;
 
 const XML: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
