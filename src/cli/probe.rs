@@ -26,7 +26,6 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
     let text = std::fs::read(&args.file).map_err(|error| unreadable(&error))?;
     let errands: Vec<Errand> = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
     for errand in errands {
-        let (driver, target, options) = errand.check();
         let surroundings = Surroundings {
             restart: Box::new(|| {
                 async { Err(Error::bug("a pod that checks restarts nothing")) }.boxed()
@@ -35,7 +34,8 @@ pub(super) async fn run(app: &App, args: Args) -> Result<()> {
             // Who sent it asks the cluster.
             evidence: Box::new(|| async { String::new() }.boxed()),
         };
-        let report = smoke::run(driver, &target, options, &surroundings).await?;
+        let report =
+            smoke::run(errand.driver, &errand.target, errand.options(), &surroundings).await?;
         let line = serde_json::to_string(&report).map_err(|why| Error::bug(why.to_string()))?;
         app.print(&format!("{line}\n"))?;
     }

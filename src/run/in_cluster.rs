@@ -10,17 +10,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use jiff::Timestamp;
 use serde_json::json;
 
-use super::cache::signatures::{self, Pen};
+use super::cache::fill;
 use super::context::Context;
 use super::images::made::Made;
 use super::images::{node_store, open_cache};
 use super::wait::Seen;
 use crate::provider::labels;
-use crate::smoke::{Driver, Errand, Options, REACH, Report, Target};
-use crate::spec::{Arch, Component};
+use crate::smoke::{Driver, Errand, REACH, Report, Target};
+use crate::spec::{Arch, Component, ImageName};
 use crate::world::engine::Stdin;
 use crate::world::executable::Executable;
 use crate::world::kube::log::LogRange;
@@ -74,10 +73,10 @@ pub(super) async fn prove(
     let mut errands = Vec::new();
     let mut within = STARTS;
     for Wanted { component, driver, target, within: own } in wanted {
-        let address = service(kube, component).await?;
-        let options = Options { restart: false, reach: REACH, within: own };
+        let (host, port) = service(kube, component).await?;
+        let target = Target { host, port: Some(port), ..target };
         within += own + REACH;
-        errands.push(Errand::new(driver, target, address, options));
+        errands.push(Errand { driver, target, within: own, reach: REACH });
     }
     let executable = Executable::running()?;
     let image = format!("{IMAGE}:{}", executable.fingerprint());
@@ -91,10 +90,10 @@ pub(super) async fn prove(
     let mut reports = read(&ran?, errands.len())?;
     cleared?;
     for report in reports.iter_mut().filter(|report| !report.passed) {
-        let errand = errands.iter().find(|errand| errand.component == report.component);
+        let errand = errands.iter().find(|errand| errand.target.component == report.component);
         if let Some(errand) = errand {
-            let selector = super::components::selector(&errand.component);
-            report.evidence = Some(kube.explain(&errand.namespace, &selector).await);
+            let selector = super::components::selector(&errand.target.component);
+            report.evidence = Some(kube.explain(&errand.target.namespace, &selector).await);
         }
     }
     Ok(reports)
@@ -123,18 +122,19 @@ async fn deliver(
     command: &[String],
     image: &str,
 ) -> Result<()> {
-    let tag = image.rsplit_once(':').map_or(image, |(_, tag)| tag);
     let (files, arch) = (executable.files(FOLDER), Arch::of_host()?);
     if context.spec()?.profile.policy.is_cached() {
+        let image = &ImageName::parse(image).map_err(Error::bug)?;
         let cache = open_cache(context).await?;
-        let repository = cache.registry.repository(IMAGE);
+        let there = cache.look(image).await?;
+        if there.is_some_and(|there| there.signed_by.is_some()) {
+            return Ok(());
+        }
+        let repository = cache.repository(image)?;
         context.events.progress(id, "putting pipe's own image into the cache");
         let made = Made::of(arch, files, &json!({"Entrypoint": command}))?;
         made.put(&repository, None).await?;
-        let now = Timestamp::now().to_string();
-        let pen = Pen { name: IMAGE, key: &cache.keys.signing, now: &now };
-        signatures::sign(&repository, &made.manifest.digest, pen).await?;
-        return repository.put_manifest(&made.manifest, Some(tag)).await;
+        return fill::seal(&cache, &repository, image, &made.manifest).await;
     }
     let mut lacking = Vec::new();
     for node in &context.spec()?.cluster.nodes {

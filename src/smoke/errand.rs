@@ -12,72 +12,33 @@ use super::{Driver, Options, Target};
 pub struct Errand {
     /// How it is checked.
     pub driver: Driver,
-    /// See [`Target`].
-    pub component: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// The Service's name, as pods look it up.
-    pub host: String,
-    /// The Service's port.
-    pub port: u16,
-    /// The component's Secret, decoded.
-    pub credentials: BTreeMap<String, String>,
-    /// Buckets that must be there.
-    pub buckets: Vec<String>,
-    /// The least version of each release line.
-    pub floor: Vec<String>,
-    /// What stands in for the product.
-    pub stand_in: Option<String>,
-    /// Part of every name that is made.
-    pub run_id: String,
-    /// Seconds for all checks together.
-    pub within: u64,
-    /// Seconds in which the Service may come to lead to its pod.
-    pub reach: u64,
+    /// What is checked, as whoever checks it reaches it.
+    #[serde(with = "Told")]
+    pub target: Target,
+    /// For all checks together.
+    pub within: Duration,
+    /// In which the Service may come to lead to its pod.
+    pub reach: Duration,
+}
+
+/// A [`Target`] in writing: nothing else that has one can be written by mistake.
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "Target")]
+struct Told {
+    component: String,
+    namespace: String,
+    host: String,
+    port: Option<u16>,
+    credentials: BTreeMap<String, String>,
+    buckets: Vec<String>,
+    floor: Vec<String>,
+    stand_in: Option<String>,
+    run_id: String,
 }
 
 impl Errand {
-    /// A check of `target` as somebody else may run it, who reaches it at `host` and `port`.
-    pub fn new(
-        driver: Driver,
-        target: Target,
-        (host, port): (String, u16),
-        options: Options,
-    ) -> Errand {
-        Errand {
-            driver,
-            component: target.component,
-            namespace: target.namespace,
-            host,
-            port,
-            credentials: target.credentials,
-            buckets: target.buckets,
-            floor: target.floor,
-            stand_in: target.stand_in,
-            run_id: target.run_id,
-            within: options.within.as_secs(),
-            reach: options.reach.as_secs(),
-        }
-    }
-
-    /// The check that it stands for.
-    pub fn check(self) -> (Driver, Target, Options) {
-        let options = Options {
-            restart: false,
-            reach: Duration::from_secs(self.reach),
-            within: Duration::from_secs(self.within),
-        };
-        let target = Target {
-            component: self.component,
-            namespace: self.namespace,
-            host: self.host,
-            port: Some(self.port),
-            credentials: self.credentials,
-            buckets: self.buckets,
-            floor: self.floor,
-            stand_in: self.stand_in,
-            run_id: self.run_id,
-        };
-        (self.driver, target, options)
+    /// How it is run by whoever was told of it, who restarts nothing.
+    pub fn options(&self) -> Options {
+        Options { restart: false, reach: self.reach, within: self.within }
     }
 }

@@ -184,8 +184,9 @@ async fn named(cache: &Cache, filled: Result<Filled>) -> Result<Filled> {
     }
 }
 
-/// The tag comes last: whatever breaks off before, nothing is found under it that is not signed.
-async fn seal(
+/// Signs a manifest and puts it under its image's tag, which comes last: whatever breaks off before, nothing
+/// is found under it that is not signed.
+pub(in crate::run) async fn seal(
     cache: &Cache,
     repository: &Repository,
     image: &ImageName,

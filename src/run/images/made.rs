@@ -12,10 +12,27 @@ use crate::{Error, Result};
 /// An image, whole.
 #[derive(Debug)]
 pub(in crate::run) struct Made {
-    layer: Vec<u8>,
-    config: Vec<u8>,
+    /// Its layer and its configuration.
+    blobs: [Blob; 2],
     /// Names both.
     pub manifest: Manifest,
+}
+
+/// Bytes under their digest, which takes time to find for as many as a program has.
+#[derive(Debug)]
+struct Blob {
+    digest: String,
+    content: Vec<u8>,
+}
+
+impl Blob {
+    fn of(content: Vec<u8>) -> Blob {
+        Blob { digest: sha256(&content), content }
+    }
+
+    fn descriptor(&self, kind: &MediaType) -> Value {
+        json!({"mediaType": kind.to_string(), "digest": self.digest, "size": self.content.len()})
+    }
 }
 
 impl Made {
@@ -26,24 +43,25 @@ impl Made {
     pub(in crate::run) fn of(arch: Arch, files: Vec<FileToPut>, config: &Value) -> Result<Made> {
         let layer =
             layer(files).map_err(|error| Error::bug("an image cannot be made").because(error))?;
+        let layer = Blob::of(layer);
         let config = json!({
             "architecture": arch.as_str(),
             "os": "linux",
             "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [sha256(&layer)]},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
         })
         .to_string()
         .into_bytes();
-        let blob = |kind: MediaType, content: &[u8]| json!({"mediaType": kind.to_string(), "digest": sha256(content), "size": content.len()});
+        let config = Blob::of(config);
         let kind = MediaType::ImageManifest.to_string();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": kind,
-            "config": blob(MediaType::ImageConfig, &config),
-            "layers": [blob(MediaType::ImageLayer, &layer)],
+            "config": config.descriptor(&MediaType::ImageConfig),
+            "layers": [layer.descriptor(&MediaType::ImageLayer)],
         });
         let manifest = Manifest::new(kind, manifest.to_string().into());
-        Ok(Made { layer, config, manifest })
+        Ok(Made { blobs: [layer, config], manifest })
     }
 
     /// Puts its blobs where they lack, and its manifest, which only `tag` leads to if there is one.
@@ -55,8 +73,8 @@ impl Made {
         repository: &Repository,
         tag: Option<&str>,
     ) -> Result<()> {
-        for blob in [&self.layer, &self.config] {
-            repository.put_blob(&sha256(blob), blob).await?;
+        for Blob { digest, content } in &self.blobs {
+            repository.put_blob(digest, content).await?;
         }
         repository.put_manifest(&self.manifest, tag).await
     }
@@ -73,10 +91,12 @@ impl Made {
         }]})
         .to_string()
         .into_bytes();
-        let path = |content: &[u8]| format!("blobs/{}", sha256(content).replace(':', "/"));
-        let blobs = [&self.layer, &self.config, &manifest.bytes];
-        let mut files: Vec<FileToPut> =
-            blobs.into_iter().map(|it| FileToPut::new(path(it), 0o644, it.clone())).collect();
+        let blob = |digest: &str, content: &[u8]| {
+            FileToPut::new(format!("blobs/{}", digest.replace(':', "/")), 0o644, content)
+        };
+        let blobs = self.blobs.iter().map(|it| blob(&it.digest, &it.content));
+        let mut files: Vec<FileToPut> = blobs.collect();
+        files.push(blob(&manifest.digest, &manifest.bytes));
         files.push(FileToPut::new("index.json", 0o644, index));
         files.push(FileToPut::new("oci-layout", 0o644, r#"{"imageLayoutVersion":"1.0.0"}"#));
         layer(files).map_err(|error| Error::bug("an archive cannot be made").because(error))
