@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use self::door::{ANSWER_DEADLINE, Door};
 use super::recorder::Outcome;
 use super::{Options, Recorder, Surroundings, Target, version};
-use crate::{Error, Result};
+use crate::Result;
 
 mod door;
 
@@ -49,10 +49,8 @@ pub(super) async fn run(
     recorder: &mut Recorder,
 ) -> Result<()> {
     let login = (target.credential("username")?, target.credential("password")?);
-    let address = target
-        .address()
-        .parse()
-        .map_err(|error| Error::bug(format!("{} is no address: {error}", target.address())))?;
+    let address = target.address();
+    let tried = format!("connect to {address}, as the cluster {}", target.component);
     let session = Session {
         target,
         door: Door { address, reach: options.reach },
@@ -60,7 +58,6 @@ pub(super) async fn run(
         keyspace: format!("pipe_smoke_{}", target.run_id),
     };
 
-    let tried = format!("connect to {address}, as the cluster {}", target.component);
     let Some((client, before)) = recorder.check("connect", tried, session.identify()).await else {
         return Ok(());
     };

@@ -29,8 +29,8 @@ pub(super) type Login<'a> = Option<(&'a str, &'a str)>;
 
 /// Where the component's server should be.
 pub(super) struct Door {
-    /// The only address that is dialled.
-    pub(super) address: SocketAddr,
+    /// The only place that is dialled: `host:port`.
+    pub(super) address: String,
     /// How long it may take to answer.
     pub(super) reach: Duration,
 }
@@ -78,10 +78,21 @@ impl Door {
         self.refused(Some((INITIAL_USER, INITIAL_USER))).await
     }
 
+    /// From a pod it is a Service's name.
+    async fn resolve(&self) -> Result<SocketAddr, NewSessionError> {
+        let found = tokio::net::lookup_host(&self.address).await;
+        let mut found: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+        // Host ports and Services of these clusters are IPv4's.
+        found.sort_by_key(SocketAddr::is_ipv6);
+        let nowhere = || NewSessionError::FailedToResolveAnyHostname(vec![self.address.clone()]);
+        found.first().copied().ok_or_else(nowhere)
+    }
+
     async fn connect(&self, login: Login<'_>) -> Result<Session, NewSessionError> {
+        let address = self.resolve().await?;
         let builder = SessionBuilder::new()
-            .known_node_addr(self.address)
-            .address_translator(Arc::new(OneDoor(self.address)))
+            .known_node_addr(address)
+            .address_translator(Arc::new(OneDoor(address)))
             // One port is published, and it leads to no shard in particular.
             .disallow_shard_aware_port(true)
             .pool_size(PoolSize::PerHost(NonZeroUsize::MIN))
