@@ -1,11 +1,11 @@
 //! Against a server that lies in one way, exactly the check that must notice fails, says what it saw,
 //! and what was made is removed all the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
+use pipe::smoke::{Driver, Report};
+
+use crate::lying::{self, Run, assert_caught, names};
 
 use self::server::{Lie, LyingClickHouse, PASSWORD};
 
@@ -13,45 +13,24 @@ mod server;
 
 async fn check_server(lie: Lie, stand_in: Option<&str>) -> (Report, Arc<LyingClickHouse>) {
     let server = Arc::new(LyingClickHouse::start(lie).await);
-    let target = Target {
-        component: "clickhouse".into(),
-        namespace: "data".into(),
-        host: "127.0.0.1".into(),
-        port: Some(server.port()),
-        buckets: vec![],
-        floor: ["26.3.62.3", "26.8.36.3"].map(str::to_owned).to_vec(),
-        stand_in: stand_in.map(str::to_owned),
-        credentials: BTreeMap::from([
-            ("username".into(), "pipe".into()),
-            ("password".into(), PASSWORD.into()),
-        ]),
-        run_id: "t1".into(),
-    };
-    let within = Duration::from_secs(if lie == Lie::Silent { 2 } else { 30 });
-    let restarted = Arc::clone(&server);
-    let surroundings = Surroundings {
-        restart: Box::new(move || {
-            restarted.restart();
-            Box::pin(async { Ok(()) })
-        }),
+    let login = [("username", "pipe"), ("password", PASSWORD)];
+    let mut target = lying::target("clickhouse", Some(server.port()), &login);
+    target.floor = ["26.3.62.3", "26.8.36.3"].map(str::to_owned).to_vec();
+    target.stand_in = stand_in.map(str::to_owned);
+    let run = Run {
+        driver: Driver::ClickHouse,
+        target,
+        silent: lie == Lie::Silent,
+        restart: Some(Box::new(|| server.restart())),
         exec: None,
-        evidence: Box::new(|| Box::pin(async { "pod clickhouse-0 is ready".into() })),
     };
-    let options = Options { restart: true, reach: Duration::from_secs(1), within };
-    (smoke::run(Driver::ClickHouse, &target, options, &surroundings).await.unwrap(), server)
+    (run.report().await, server)
 }
 
 /// Runs the checks against a lie; `name` must be the first that fails, having seen `saw`.
 async fn caught(lie: Lie, name: &str, saw: &str) -> Report {
     let (report, server) = check_server(lie, None).await;
-    let first = report.checks.iter().find(|check| !check.passed);
-    let first = first.unwrap_or_else(|| panic!("believed the lie:\n{report}"));
-    assert_eq!(first.name, name, "{report}");
-    assert!(first.saw.contains(saw), "{saw:?} is not what it saw:\n{report}");
-    assert!(!report.passed);
-    assert_eq!(report.failure().unwrap().kind.exit_code(), 5);
-    let everything = serde_json::to_string(&report).unwrap();
-    assert!(!everything.contains(PASSWORD), "{everything}");
+    assert_caught(&report, name, saw, &[PASSWORD]);
     assert!(server.is_clean() || lie == Lie::KeepsDatabase, "left behind:\n{report}");
     report
 }
@@ -60,8 +39,7 @@ async fn caught(lie: Lie, name: &str, saw: &str) -> Report {
 async fn an_honest_server_passes_and_nothing_is_left() {
     let (report, server) = check_server(Lie::None, None).await;
     assert!(report.passed, "{report}");
-    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    insta::assert_snapshot!(names.join(" "), @"connect version wrong-password no-password table insert read-back aggregate merge bad-row restart read-again insert-more clean-up");
+    insta::assert_snapshot!(names(&report), @"connect version wrong-password no-password table insert read-back aggregate merge bad-row restart read-again insert-more clean-up");
     assert!(server.is_clean());
 }
 

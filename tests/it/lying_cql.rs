@@ -1,11 +1,9 @@
 //! A smoke check that cannot fail proves nothing: against a CQL server that lies in one way, exactly
 //! the check that must notice fails, and says what it saw.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use pipe::smoke::{Driver, Report, Target};
 
-use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
+use crate::lying::{self, Run, assert_cleaned, names};
 
 use self::server::{Lie, LyingCql};
 
@@ -15,61 +13,48 @@ mod server;
 const PASSWORD: &str = "right-password";
 
 async fn check(lie: Lie, restart: bool) -> Report {
-    let server = Arc::new(LyingCql::start(lie, "pipe", PASSWORD).await);
-    let target = Target {
-        component: "scylladb".into(),
-        namespace: "data".into(),
-        host: "127.0.0.1".into(),
-        port: Some(server.port()),
-        buckets: vec![],
-        floor: vec!["2026.1.9".into()],
-        stand_in: None,
-        credentials: BTreeMap::from([
-            ("username".into(), "pipe".into()),
-            ("password".into(), PASSWORD.into()),
-        ]),
-        run_id: "t1".into(),
-    };
-    let within = if lie == Lie::Silent { Duration::from_secs(2) } else { Duration::from_secs(30) };
-    let restarted = Arc::clone(&server);
-    let surroundings = Surroundings {
-        restart: Box::new(move || {
-            restarted.restart();
-            Box::pin(async { Ok(()) })
-        }),
+    let server = LyingCql::start(lie, "pipe", PASSWORD).await;
+    let login = [("username", "pipe"), ("password", PASSWORD)];
+    let mut target = lying::target("scylladb", Some(server.port()), &login);
+    target.floor = vec!["2026.1.9".into()];
+    Run {
+        driver: Driver::Cql,
+        target,
+        silent: lie == Lie::Silent,
+        restart: restart.then_some(Box::new(|| server.restart())),
         exec: None,
-        evidence: Box::new(|| Box::pin(async { "pod scylladb-0 is ready".into() })),
-    };
-    let options = Options { restart, reach: smoke::REACH, within };
-    smoke::run(Driver::Cql, &target, options, &surroundings).await.unwrap()
+    }
+    .report()
+    .await
 }
 
 /// Asserts that `name` is the first check that fails and that it saw `saw`.
 fn assert_caught(report: &Report, name: &str, saw: &str) {
-    let first = report.checks.iter().find(|check| !check.passed);
-    let first = first.unwrap_or_else(|| panic!("believed the lie:\n{report}"));
-    assert_eq!(first.name, name, "{report}");
-    assert!(first.saw.contains(saw), "{saw:?} is not what it saw:\n{report}");
-    assert!(!report.passed);
-    assert_eq!(report.evidence.as_deref(), Some("pod scylladb-0 is ready"));
-    let error = report.failure().unwrap();
-    assert_eq!(error.kind.exit_code(), 5);
-    let everything = serde_json::to_string(report).unwrap() + &error.to_string();
-    assert!(!everything.contains(PASSWORD), "{everything}");
-}
-
-/// Asserts that the keyspace was dropped all the same.
-fn assert_cleaned(report: &Report) {
-    let last = report.checks.last().unwrap();
-    assert!(last.name == "clean-up" && last.passed, "{report}");
+    lying::assert_caught(report, name, saw, &[PASSWORD]);
 }
 
 #[tokio::test]
 async fn an_honest_server_passes() {
     let report = check(Lie::None, true).await;
     assert!(report.passed, "{report}");
-    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    insta::assert_snapshot!(names.join(" "), @"connect version wrong-password no-password initial-user table write read-back once restart read-again write-more clean-up");
+    insta::assert_snapshot!(names(&report), @"connect version wrong-password no-password initial-user table write read-back once restart read-again write-more clean-up");
+}
+
+/// As from a pod, to which a Service is a name.
+#[tokio::test]
+async fn a_server_is_found_by_its_name() {
+    let server = LyingCql::start(Lie::None, "pipe", PASSWORD).await;
+    let login = [("username", "pipe"), ("password", PASSWORD)];
+    let target = lying::target("scylladb", Some(server.port()), &login);
+    for (host, passes) in [("localhost", true), ("nowhere.invalid.", false)] {
+        let target = Target { host: host.into(), ..target.clone() };
+        let run = Run { driver: Driver::Cql, target, silent: !passes, restart: None, exec: None };
+        let report = run.report().await;
+        assert_eq!(report.passed, passes, "{report}");
+        if !passes {
+            assert_caught(&report, "connect", "nowhere.invalid.");
+        }
+    }
 }
 
 #[tokio::test]

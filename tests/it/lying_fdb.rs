@@ -2,12 +2,12 @@
 //! saw, and what was made is removed all the same. Every word goes through the true client of the API
 //! server and a connection that is turned over to a program, as `kubectl exec` has it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
+use pipe::smoke::{Driver, Report};
 use pipe::world::kube::Kube;
+
+use crate::lying::{self, Run, assert_caught, names};
 
 use self::server::{Lie, LyingFdb};
 
@@ -25,46 +25,28 @@ async fn kube(port: u16) -> Kube {
 async fn check_server(lie: Lie, stand_in: Option<&str>) -> (Report, Arc<LyingFdb>) {
     let server = Arc::new(LyingFdb::start(lie).await);
     let kube = kube(server.port()).await;
-    let target = Target {
-        component: "foundationdb".into(),
-        namespace: "data".into(),
-        host: "127.0.0.1".into(),
-        port: None,
-        buckets: vec![],
-        floor: vec!["7.3.68".to_owned()],
-        stand_in: stand_in.map(str::to_owned),
-        credentials: BTreeMap::new(),
-        run_id: "t1".into(),
-    };
-    let within = Duration::from_secs(if lie == Lie::Silent { 2 } else { 30 });
-    let restarted = Arc::clone(&server);
-    let surroundings = Surroundings {
-        restart: Box::new(move || {
-            restarted.restart();
-            Box::pin(async { Ok(()) })
-        }),
-        exec: Some(Box::new(move |command, within| {
+    let mut target = lying::target("foundationdb", None, &[]);
+    target.floor = vec!["7.3.68".to_owned()];
+    target.stand_in = stand_in.map(str::to_owned);
+    let run = Run {
+        driver: Driver::Fdb,
+        target,
+        silent: lie == Lie::Silent,
+        restart: Some(Box::new(|| server.restart())),
+        exec: Some(Box::new(|command, within| {
             let kube = kube.clone();
             Box::pin(
                 async move { kube.exec("data", "foundationdb-0", None, &command, within).await },
             )
         })),
-        evidence: Box::new(|| Box::pin(async { "pod foundationdb-0 is ready".into() })),
     };
-    let options = Options { restart: true, reach: Duration::from_secs(1), within };
-    (smoke::run(Driver::Fdb, &target, options, &surroundings).await.unwrap(), server)
+    (run.report().await, server)
 }
 
 /// Runs the checks against a lie; `name` must be the first that fails, having seen `saw`.
 async fn caught(lie: Lie, name: &str, saw: &str) -> Report {
     let (report, server) = check_server(lie, None).await;
-    let first = report.checks.iter().find(|check| !check.passed);
-    let first = first.unwrap_or_else(|| panic!("believed the lie:\n{report}"));
-    assert_eq!(first.name, name, "{report}");
-    assert!(first.saw.contains(saw), "{saw:?} is not what it saw:\n{report}");
-    assert!(!report.passed);
-    assert_eq!(report.failure().unwrap().kind.exit_code(), 5);
-    assert_eq!(report.evidence.as_deref(), Some("pod foundationdb-0 is ready"));
+    assert_caught(&report, name, saw, &[]);
     let keeps = [Lie::KeepsKeys, Lie::AcceptsSystemKeys];
     assert!(server.is_clean() || keeps.contains(&lie), "left behind:\n{report}");
     report
@@ -74,8 +56,7 @@ async fn caught(lie: Lie, name: &str, saw: &str) -> Report {
 async fn an_honest_database_passes_and_nothing_is_left() {
     let (report, server) = check_server(Lie::None, None).await;
     assert!(report.passed, "{report}");
-    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    insta::assert_snapshot!(names.join(" "), @"available healthy version read-only system-key write read-back write-again rollback restart read-again write-more clean-up");
+    insta::assert_snapshot!(names(&report), @"available healthy version read-only system-key write read-back write-again rollback restart read-again write-more clean-up");
     assert!(server.is_clean());
     let (report, _server) = check_server(Lie::LateAtFirst, None).await;
     assert!(report.passed, "it may take its time:\n{report}");

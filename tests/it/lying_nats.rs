@@ -1,11 +1,9 @@
 //! A smoke check that cannot fail proves nothing: against a server that lies in one way, exactly
 //! the check that must notice fails, and says what it saw.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use pipe::smoke::{Driver, Report};
 
-use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
+use crate::lying::{self, Run, assert_cleaned, names};
 
 use self::server::{Lie, LyingNats};
 
@@ -14,59 +12,23 @@ mod server;
 const PASSWORD: &str = "right-password";
 
 async fn check(lie: Lie, restart: bool) -> Report {
-    let server = Arc::new(LyingNats::start(lie, "pipe", PASSWORD).await);
-    let target = Target {
-        component: "nats".into(),
-        namespace: "messaging".into(),
-        host: "127.0.0.1".into(),
-        port: Some(server.port()),
-        buckets: vec![],
-        floor: vec![],
-        stand_in: None,
-        credentials: BTreeMap::from([
-            ("username".into(), "pipe".into()),
-            ("password".into(), PASSWORD.into()),
-        ]),
-        run_id: "t1".into(),
-    };
-    let within = if lie.is_silent() { Duration::from_secs(2) } else { Duration::from_secs(30) };
-    let restarted = Arc::clone(&server);
-    let surroundings = Surroundings {
-        restart: Box::new(move || {
-            restarted.restart();
-            Box::pin(async { Ok(()) })
-        }),
+    let server = LyingNats::start(lie, "pipe", PASSWORD).await;
+    let login = [("username", "pipe"), ("password", PASSWORD)];
+    let target = lying::target("nats", Some(server.port()), &login);
+    Run {
+        driver: Driver::Nats,
+        target,
+        silent: lie.is_silent(),
+        restart: restart.then_some(Box::new(|| server.restart())),
         exec: None,
-        evidence: Box::new(|| Box::pin(async { "pod nats-0 is ready".into() })),
-    };
-    smoke::run(
-        Driver::Nats,
-        &target,
-        Options { restart, reach: smoke::REACH, within },
-        &surroundings,
-    )
+    }
+    .report()
     .await
-    .unwrap()
 }
 
 /// Asserts that `name` is the first check that fails and that it saw `saw`.
 fn assert_caught(report: &Report, name: &str, saw: &str) {
-    let first = report.checks.iter().find(|check| !check.passed);
-    let first = first.unwrap_or_else(|| panic!("believed the lie:\n{report}"));
-    assert_eq!(first.name, name, "{report}");
-    assert!(first.saw.contains(saw), "{saw:?} is not what it saw:\n{report}");
-    assert!(!report.passed);
-    assert_eq!(report.evidence.as_deref(), Some("pod nats-0 is ready"));
-    let error = report.failure().unwrap();
-    assert_eq!(error.kind.exit_code(), 5);
-    let everything = serde_json::to_string(report).unwrap() + &error.to_string();
-    assert!(!everything.contains(PASSWORD), "{everything}");
-}
-
-/// Asserts that the stream was removed all the same.
-fn assert_cleaned(report: &Report) {
-    let last = report.checks.last().unwrap();
-    assert!(last.name == "clean-up" && last.passed, "{report}");
+    lying::assert_caught(report, name, saw, &[PASSWORD]);
 }
 
 #[tokio::test]
@@ -74,8 +36,7 @@ async fn an_honest_server_passes() {
     let report = check(Lie::None, true).await;
     assert!(report.passed, "{report}");
     assert!(report.evidence.is_none() && report.failure().is_none());
-    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    insta::assert_snapshot!(names.join(" "), @"connect wrong-password no-password stream publish read-back duplicate stale-sequence restart read-again publish-more clean-up");
+    insta::assert_snapshot!(names(&report), @"connect wrong-password no-password stream publish read-back duplicate stale-sequence restart read-again publish-more clean-up");
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Against a store that lies in one way, exactly the check that must notice fails, says what it saw,
 //! and what was made is removed all the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pipe::smoke::{self, Driver, Options, Report, Surroundings, Target};
+use pipe::smoke::{Driver, Report};
+
+use crate::lying::{self, Run, assert_caught, names};
 
 use self::server::{KEY, Lie, LyingS3, SECRET};
 
@@ -15,45 +15,23 @@ const BUCKETS: [&str; 2] = ["artifacts", "backups"];
 
 async fn check_store(lie: Lie, restart: bool) -> (Report, Arc<LyingS3>) {
     let server = Arc::new(LyingS3::start(lie, &BUCKETS).await);
-    let target = Target {
-        component: "minio".into(),
-        namespace: "data".into(),
-        host: "127.0.0.1".into(),
-        port: Some(server.port()),
-        buckets: BUCKETS.map(str::to_owned).to_vec(),
-        floor: vec![],
-        stand_in: None,
-        credentials: BTreeMap::from([
-            ("accessKey".into(), KEY.into()),
-            ("secretKey".into(), SECRET.into()),
-        ]),
-        run_id: "t1".into(),
-    };
-    let within = Duration::from_secs(if lie == Lie::Silent { 2 } else { 30 });
-    let restarted = Arc::clone(&server);
-    let surroundings = Surroundings {
-        restart: Box::new(move || {
-            restarted.restart();
-            Box::pin(async { Ok(()) })
-        }),
+    let keys = [("accessKey", KEY), ("secretKey", SECRET)];
+    let mut target = lying::target("minio", Some(server.port()), &keys);
+    target.buckets = BUCKETS.map(str::to_owned).to_vec();
+    let run = Run {
+        driver: Driver::S3,
+        target,
+        silent: lie == Lie::Silent,
+        restart: restart.then_some(Box::new(|| server.restart())),
         exec: None,
-        evidence: Box::new(|| Box::pin(async { "pod minio-0 is ready".into() })),
     };
-    let options = Options { restart, reach: Duration::from_secs(1), within };
-    (smoke::run(Driver::S3, &target, options, &surroundings).await.unwrap(), server)
+    (run.report().await, server)
 }
 
 /// Runs the checks against a lie; `name` must be the first that fails, having seen `saw`.
 async fn caught(lie: Lie, name: &str, saw: &str) -> Report {
     let (report, server) = check_store(lie, true).await;
-    let first = report.checks.iter().find(|check| !check.passed);
-    let first = first.unwrap_or_else(|| panic!("believed the lie:\n{report}"));
-    assert_eq!(first.name, name, "{report}");
-    assert!(first.saw.contains(saw), "{saw:?} is not what it saw:\n{report}");
-    assert!(!report.passed);
-    assert_eq!(report.failure().unwrap().kind.exit_code(), 5);
-    let everything = serde_json::to_string(&report).unwrap();
-    assert!(!everything.contains(SECRET) && !everything.contains("X-Amz"), "{everything}");
+    assert_caught(&report, name, saw, &[SECRET, "X-Amz"]);
     if lie != Lie::KeepsBucket {
         let left = server.left();
         let ours = left.iter().filter(|name| !BUCKETS.contains(&name.as_str()));
@@ -66,8 +44,7 @@ async fn caught(lie: Lie, name: &str, saw: &str) -> Report {
 async fn an_honest_store_passes_and_nothing_is_left() {
     let (report, server) = check_store(Lie::None, true).await;
     assert!(report.passed, "{report}");
-    let names: Vec<&str> = report.checks.iter().map(|check| check.name.as_str()).collect();
-    insta::assert_snapshot!(names.join(" "), @"connect wrong-secret wrong-key no-key buckets bucket put read-back list wrong-checksum private restart read-again put-more clean-up");
+    insta::assert_snapshot!(names(&report), @"connect wrong-secret wrong-key no-key buckets bucket put read-back list wrong-checksum private restart read-again put-more clean-up");
     assert_eq!(server.left(), BUCKETS);
 }
 

@@ -27,6 +27,7 @@ mod layers;
 mod licences;
 mod lock;
 mod logs;
+mod lying;
 mod lying_clickhouse;
 mod lying_cql;
 mod lying_fdb;
