@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 mod clickhouse;
+mod cql;
 mod draft;
 mod feed;
 pub mod id;
@@ -45,6 +46,9 @@ pub use shelf::Shelf;
 pub enum Driver {
     /// ClickHouse over HTTP: tables with their definitions. Credentials: `username`, `password`.
     ClickHouse,
+    /// ScyllaDB and Cassandra over CQL: keyspaces with their tables. Credentials: `username`,
+    /// `password`.
+    Cql,
     /// NATS with JetStream: streams with their consumers. Credentials: `username`, `password`.
     Nats,
     /// An S3 store: every bucket, with versions. Credentials: `accessKey`, `secretKey`.
@@ -53,7 +57,7 @@ pub enum Driver {
 
 impl Driver {
     /// All drivers.
-    pub const ALL: [Driver; 3] = [Driver::ClickHouse, Driver::Nats, Driver::S3];
+    pub const ALL: [Driver; 4] = [Driver::ClickHouse, Driver::Cql, Driver::Nats, Driver::S3];
 
     /// The driver called `name`; `None` if there is none.
     pub fn parse(name: &str) -> Option<Driver> {
@@ -64,6 +68,7 @@ impl Driver {
     pub const fn as_str(self) -> &'static str {
         match self {
             Driver::ClickHouse => "clickhouse",
+            Driver::Cql => "cql",
             Driver::Nats => "nats",
             Driver::S3 => "s3",
         }
@@ -148,6 +153,7 @@ pub async fn save(
 ) -> Result<Saved> {
     match driver {
         Driver::ClickHouse => clickhouse::save(target, draft, progress).await,
+        Driver::Cql => cql::save(target, draft, progress).await,
         Driver::Nats => nats::save(target, draft, progress).await,
         Driver::S3 => s3::save(target, draft, progress).await,
     }
@@ -160,6 +166,7 @@ pub async fn save(
 pub async fn survey(target: &Target, manifest: &Manifest) -> Result<Vec<String>> {
     match &manifest.contents {
         Contents::ClickHouse(contents) => clickhouse::survey(target, contents).await,
+        Contents::Cql(contents) => cql::survey(target, contents).await,
         Contents::Nats(contents) => nats::survey(target, contents).await,
         Contents::S3(contents) => s3::survey(target, contents).await,
     }
@@ -179,6 +186,7 @@ pub async fn restore(
         Contents::ClickHouse(contents) => {
             clickhouse::restore(target, contents, manifest, shelf, progress).await
         }
+        Contents::Cql(contents) => cql::restore(target, contents, shelf, progress).await,
         Contents::Nats(contents) => nats::restore(target, contents, shelf, progress).await,
         Contents::S3(contents) => s3::restore(target, contents, manifest, shelf, progress).await,
     }

@@ -16,6 +16,7 @@ pub mod archive;
 pub mod built;
 pub mod certificate;
 pub mod clickhouse;
+pub mod cql;
 pub mod dial;
 pub mod engine;
 pub mod env;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{BackupId, Driver, clickhouse, nats, s3};
+use super::{BackupId, Driver, clickhouse, cql, nats, s3};
 use crate::digest::hex;
 use crate::spec::{ClusterName, ComponentName};
 use crate::state::version;
@@ -65,6 +65,8 @@ pub struct File {
 pub enum Contents {
     /// Databases and tables.
     ClickHouse(clickhouse::Contents),
+    /// Keyspaces.
+    Cql(cql::Contents),
     /// Streams.
     Nats(nats::Contents),
     /// Buckets.
@@ -76,6 +78,7 @@ impl Contents {
     pub const fn driver(&self) -> Driver {
         match self {
             Contents::ClickHouse(_) => Driver::ClickHouse,
+            Contents::Cql(_) => Driver::Cql,
             Contents::Nats(_) => Driver::Nats,
             Contents::S3(_) => Driver::S3,
         }
@@ -85,6 +88,7 @@ impl Contents {
     pub fn summary(&self) -> String {
         match self {
             Contents::ClickHouse(contents) => contents.summary(),
+            Contents::Cql(contents) => contents.summary(),
             Contents::Nats(contents) => contents.summary(),
             Contents::S3(contents) => contents.summary(),
         }
@@ -94,6 +98,7 @@ impl Contents {
     fn files(&self) -> Vec<&str> {
         match self {
             Contents::ClickHouse(contents) => contents.files(),
+            Contents::Cql(contents) => contents.files(),
             Contents::Nats(contents) => contents.files(),
             Contents::S3(contents) => contents.files(),
         }

@@ -1,17 +1,17 @@
 //! CQL, as ScyllaDB and Cassandra speak it: rows written by a quorum come back unchanged, what is
 //! there already is not written again, and only the right password opens the door.
 
-use scylla::client::session::Session as Client;
-use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::errors::ExecutionError;
 use scylla::statement::unprepared::Statement;
 use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::CqlValue;
 use sha2::{Digest, Sha256};
 
-use self::door::{ANSWER_DEADLINE, Door};
+use self::door::Door;
 use super::recorder::Outcome;
 use super::{Options, Recorder, Surroundings, Target, version};
 use crate::Result;
+use crate::world::cql::{self, ANSWER, Session as Client, is_invalid};
 
 mod door;
 
@@ -123,32 +123,13 @@ impl Session<'_> {
         let answer = ask(&client, statement).await?.into_rows_result().map_err(text)?;
         let (cluster, release, datacentre, host, generation) =
             answer.single_row::<(String, String, String, CqlValue, i32)>().map_err(text)?;
-        let version = self.product(&client, release).await?;
+        let version = cql::product(&client, &release).await?;
         let saw = format!("{version} of cluster {cluster}; it accepted the credentials");
         if cluster != self.target.component {
             let component = &self.target.component;
             return Err(format!("{saw}, which is not {component}: another program holds the port"));
         }
         Ok(((client, Identity { generation, host, datacentre, version }), saw))
-    }
-
-    /// ScyllaDB says in `system.local` which Cassandra it is like, and in a table of its own which
-    /// ScyllaDB it is.
-    async fn product(
-        &self,
-        client: &Client,
-        release: String,
-    ) -> std::result::Result<String, String> {
-        let statement = "SELECT version FROM system.versions WHERE key = 'local'";
-        match execute(client, Statement::new(statement)).await {
-            Err(error) if is_invalid(&error) => Ok(format!("Cassandra {release}")),
-            Err(error) => Err(error.to_string()),
-            Ok(answer) => {
-                let answer = answer.into_rows_result().map_err(text)?;
-                let (version,) = answer.single_row::<(String,)>().map_err(text)?;
-                Ok(format!("ScyllaDB {version}"))
-            }
-        }
     }
 
     async fn version(&self, identity: &Identity) -> Outcome<()> {
@@ -311,7 +292,7 @@ fn bounded(statement: &str) -> Statement {
     let mut statement = Statement::new(statement);
     statement.set_consistency(Consistency::Quorum);
     statement.set_serial_consistency(Some(SerialConsistency::Serial));
-    statement.set_request_timeout(Some(ANSWER_DEADLINE));
+    statement.set_request_timeout(Some(ANSWER));
     statement
 }
 
@@ -326,16 +307,8 @@ async fn execute(
     client: &Client,
     mut statement: Statement,
 ) -> std::result::Result<scylla::response::query_result::QueryResult, ExecutionError> {
-    statement.set_request_timeout(Some(ANSWER_DEADLINE));
+    statement.set_request_timeout(Some(ANSWER));
     client.query_unpaged(statement, ()).await
-}
-
-/// Whether the server says that what is asked for is not there.
-fn is_invalid(error: &ExecutionError) -> bool {
-    matches!(
-        error,
-        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, _))
-    )
 }
 
 fn text(error: impl std::fmt::Display) -> String {

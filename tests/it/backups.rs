@@ -13,6 +13,7 @@ use self::store::{Fault, KEY, SECRET, Store};
 use crate::env::TestEnv;
 use crate::scripted::{Reply, Request, Scripted};
 
+mod cql;
 mod nats;
 mod store;
 
@@ -407,4 +408,46 @@ async fn a_clickhouse_that_fails_behind_its_status_is_no_backup() {
     let made = env.pipe(["backup", "--json"]).result();
     assert_eq!(made["data"]["backups"][0]["holds"], "1 database, 1 table", "{made}");
     assert_eq!(made["data"]["backups"][0]["bytes"], 6, "{made}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cql_server_that_breaks_off_is_no_backup_and_what_it_refuses_is_said() {
+    use self::cql::{Cql, Fault};
+    let server = Cql::start(SECRET).await;
+    let env = one("scylladb", "cql", server.port());
+    for (fault, why) in [
+        (Fault::BreaksOff, "table shop.sales: "),
+        (Fault::CutsAPage, "table shop.sales: "),
+        (Fault::EndsEarly, "table shop.sales: 2 rows were read, and it has 6"),
+        (Fault::OtherServer, "a server of cluster orders, not of scylladb"),
+        (Fault::CannotDescribe, "keyspace shop: it cannot be described, as newer servers do"),
+    ] {
+        server.fails(fault);
+        let text = env.pipe(["backup"]).code(1).both();
+        assert!(text.contains(why), "{fault:?}: {text}");
+        assert_eq!(folders(&env, "scylladb"), [""; 0].map(PathBuf::from), "{fault:?}");
+    }
+    server.fails(Fault::None);
+    let made = env.pipe(["backup", "--json"]).result();
+    assert_eq!(made["data"]["backups"][0]["holds"], "1 keyspace, 1 table, 6 rows", "{made}");
+    let left_out = &made["data"]["backups"][0]["left_out"];
+    assert_eq!(*left_out, json!(["function shop.twice: make it again"]), "{made}");
+
+    let refused = env.pipe(["restore"]).code(1).both();
+    assert!(refused.contains("scylladb: table shop.sales (6 rows)"), "{refused}");
+    server.fails(Fault::OtherType);
+    let other = env.pipe(["restore", "--replace"]).code(1).both();
+    assert!(other.contains("type shop.place is there, and another one"), "{other}");
+    assert!(server.is_whole() && server.changes() == 0, "nothing was sent");
+
+    server.loses_the_table();
+    server.fails(Fault::RefusesTheTable);
+    let refused = env.pipe(["restore"]).code(1).both();
+    assert!(refused.contains("Unknown property 'odd'") && refused.contains("half"), "{refused}");
+    server.fails(Fault::LosesARow);
+    let fewer = env.pipe(["restore"]).code(1).both();
+    assert!(fewer.contains("5 rows came back instead of 6") && fewer.contains("half"), "{fewer}");
+    server.fails(Fault::None);
+    env.pipe(["restore", "--replace"]).success();
+    assert!(server.is_whole());
 }

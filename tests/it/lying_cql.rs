@@ -7,7 +7,8 @@ use crate::lying::{self, Run, assert_cleaned, names};
 
 use self::server::{Lie, LyingCql};
 
-mod frame;
+pub mod frame;
+pub mod node;
 mod server;
 
 const PASSWORD: &str = "right-password";

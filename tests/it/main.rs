@@ -21,7 +21,6 @@ mod doctor;
 mod engine_errors;
 mod env;
 mod fake_helm;
-mod fit;
 mod forgotten;
 mod fuzz;
 mod layers;

@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::pipe::Home;
 use super::services::{S3, block_on_value};
 
+pub mod cql;
+
 const STREAM: &str = "ORDERS";
 const BUCKET: &str = "KV_settings";
 const MESSAGES: u64 = 500;

@@ -18,6 +18,7 @@ const SUPPORTED: u8 = 0x06;
 const RESULT: u8 = 0x08;
 const AUTH_SUCCESS: u8 = 0x10;
 
+pub const SYNTAX: i32 = 0x2000;
 pub const BAD_CREDENTIALS: i32 = 0x0100;
 pub const UNAVAILABLE: i32 = 0x1000;
 pub const INVALID: i32 = 0x2200;
@@ -70,14 +71,19 @@ impl Request {
         (name.to_owned(), password.to_owned())
     }
 
-    /// The statement's id, and the values that are bound.
-    pub fn execution(&mut self) -> (String, Vec<Vec<u8>>) {
+    /// The statement's id, the values that are bound, and from where on rows are asked for.
+    pub fn execution(&mut self) -> (String, Vec<Vec<u8>>, Vec<u8>) {
         let length = self.short();
         let id = String::from_utf8(self.take(length)).unwrap();
         let _consistency = self.short();
         let flags = self.take(1)[0];
         let count = if flags & 1 == 1 { self.short() } else { 0 };
-        (id, (0..count).map(|_| self.bytes()).collect())
+        let values = (0..count).map(|_| self.bytes()).collect();
+        if flags & 4 == 4 {
+            let _rows_of_a_page = self.take(4);
+        }
+        let from = if flags & 8 == 8 { self.bytes() } else { Vec::new() };
+        (id, values, from)
     }
 }
 
@@ -167,6 +173,31 @@ impl Answer {
             answer = answer.bytes(value);
         }
         answer
+    }
+
+    /// Some rows of a table, in which nothing may stand, and from where on the others are.
+    pub fn page(columns: &[Column], rows: &[Vec<Option<Vec<u8>>>], next: Option<u8>) -> Answer {
+        let flags = if next.is_some() { 3 } else { 1 };
+        let count = i32::try_from(columns.len()).unwrap();
+        let mut answer = Answer::result(2).int(flags).int(count);
+        if let Some(next) = next {
+            answer = answer.bytes(&[next]);
+        }
+        answer = answer.string("k").string("t").specifications(columns);
+        answer = answer.int(i32::try_from(rows.len()).unwrap());
+        for value in rows.iter().flatten() {
+            answer = match value {
+                Some(value) => answer.bytes(value),
+                None => answer.int(-1),
+            };
+        }
+        answer
+    }
+
+    /// The same without its last bytes.
+    pub fn cut(mut self, bytes: usize) -> Answer {
+        self.body.truncate(self.body.len() - bytes);
+        self
     }
 
     pub fn prepared(id: &str, bound: &[Column], columns: &[Column]) -> Answer {

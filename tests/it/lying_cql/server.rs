@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::frame::{self, Answer, Column, Request, Type};
+use super::node;
 
 /// The one thing in which a server does not tell the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +53,6 @@ type Rows = BTreeMap<i32, (Vec<u8>, Vec<u8>)>;
 
 const ROW: [Column; 3] = [("id", Type::Int), ("name", Type::Text), ("amount", Type::Bigint)];
 const APPLIED: Column = ("[applied]", Type::Boolean);
-
-/// What the client asks of every node, with the cluster's name for this one.
-const NODE: [Column; 5] = [
-    ("host_id", Type::Uuid),
-    ("rpc_address", Type::Inet),
-    ("data_center", Type::Text),
-    ("rack", Type::Text),
-    ("tokens", Type::SetOfText),
-];
-const CLUSTER: Column = ("cluster_name", Type::Text);
 
 impl LyingCql {
     pub async fn start(lie: Lie, user: &str, password: &str) -> LyingCql {
@@ -127,7 +118,7 @@ async fn serve(mut socket: TcpStream, shared: Arc<Shared>) -> Option<()> {
                 Answer::prepared(&statement, bound, &[])
             }
             frame::EXECUTE => {
-                let (statement, values) = request.execution();
+                let (statement, values, _) = request.execution();
                 shared.answer(&statement, &values)
             }
             frame::QUERY => shared.answer(&request.long_string(), &[]),
@@ -156,24 +147,13 @@ impl Shared {
     fn answer(&self, statement: &str, values: &[Vec<u8>]) -> Answer {
         let text = |text: &str| text.as_bytes().to_vec();
         let int = |number: i32| number.to_be_bytes().to_vec();
-        if statement.starts_with("SELECT host_id, rpc_address") {
-            if statement.contains("system.peers") {
-                return Answer::rows(&NODE, &[]);
-            }
-            // An address that leads nowhere from here, as a pod's would.
-            let address = vec![192, 0, 2, 1];
-            let one_token = [int(1), int(1), text("0")].concat();
-            let node = [self.host_id(), address, text("dc1"), text("r1"), one_token];
-            let row = [&node[..], &[text("scylladb")]].concat();
-            return Answer::rows(&[&NODE[..], &[CLUSTER]].concat(), &[row]);
-        }
-        if statement.starts_with("SELECT schema_version") {
-            return Answer::rows(&[("schema_version", Type::Uuid)], &[vec![vec![7; 16]]]);
+        if let Some(answer) = node::answer(statement, &self.host_id()) {
+            return answer;
         }
         if statement.starts_with("SELECT cluster_name, release_version") {
             let cluster = if self.lie == Lie::OtherCluster { "orders" } else { "scylladb" };
             let columns = [
-                CLUSTER,
+                ("cluster_name", Type::Text),
                 ("release_version", Type::Text),
                 ("data_center", Type::Text),
                 ("host_id", Type::Uuid),
