@@ -15,6 +15,7 @@ pub mod codes;
 mod config;
 mod engine;
 pub mod finding;
+pub mod fit;
 mod guards;
 mod kernel;
 mod leftovers;
@@ -35,7 +36,8 @@ pub use codes::Code;
 pub use finding::{Finding, Severity};
 pub use leftovers::Leftovers;
 pub use needs::{
-    LicenceToAccept, MissingMount, NeededIo, NeededPort, Needs, PortHolder, PublishedPort,
+    ForeignImage, ImageSource, LicenceToAccept, MissingMount, NeededComponent, NeededPort, Needs,
+    PortHolder, PublishedPort,
 };
 pub use report::Report;
 
@@ -81,7 +83,7 @@ pub fn room_of_images() -> String {
 
 /// Every finding, topic by topic.
 pub fn examine(facts: &Facts) -> Vec<Finding> {
-    let topics: [fn(&Facts) -> Vec<Finding>; 13] = [
+    let topics: [fn(&Facts) -> Vec<Finding>; 14] = [
         engine::examine,
         cgroups::examine,
         rootless::examine,
@@ -89,6 +91,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
         limits::examine,
         room::examine,
         mounts::examine,
+        fit::examine,
         licences::examine,
         network::examine,
         config::examine,
@@ -115,7 +118,15 @@ pub fn refusal(findings: &[Finding]) -> Option<Error> {
 
 /// Those of `findings` that are about the cluster's components, whatever is to be made.
 pub fn of_components(findings: Vec<Finding>) -> Vec<Finding> {
-    let of_components = |finding: &Finding| finding.code == codes::LICENCE_NOT_ACCEPTED.name;
+    let codes = [
+        codes::LICENCE_NOT_ACCEPTED,
+        codes::CPU_FEATURE,
+        codes::IMAGE_ARCHITECTURE,
+        codes::COMPONENT_SKIPPED,
+        codes::MEMORY_SHORT,
+        codes::AIO_FULL,
+    ];
+    let of_components = |finding: &Finding| codes.iter().any(|code| code.name == finding.code);
     findings.into_iter().filter(of_components).collect()
 }
 

@@ -38,6 +38,7 @@ mod diagnosis;
 pub mod doctor;
 mod drain;
 pub mod evidence;
+mod fit;
 mod handed_files;
 pub mod images;
 mod in_cluster;

@@ -28,6 +28,7 @@ pub mod kubernetes;
 pub mod label;
 mod load;
 pub mod lock_file;
+pub mod memory;
 pub mod mount_file;
 pub mod name;
 pub mod node_file;
@@ -41,6 +42,7 @@ pub mod port_file;
 pub mod problem;
 pub mod profile_file;
 pub mod read;
+pub mod requires;
 pub mod source;
 pub mod template;
 mod values;
@@ -50,8 +52,10 @@ pub use bucket::BucketName;
 pub use forbidden_file::forbidden;
 pub use host_io::IoWay;
 pub use load::{load, load_profile};
+pub use memory::Memory;
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
 pub use policy_file::policies;
+pub use requires::Requires;
 
 /// The `apiVersion` of every file.
 pub const API_VERSION: &str = "pipe.dev/v1alpha1";
@@ -353,6 +357,9 @@ pub struct Profile {
     pub stand_ins: StandIns,
     /// Where nodes get images from, and which they refuse.
     pub policy: ImagePolicy,
+    /// Bytes of memory of the smallest machine that it is made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Components after the ones they need.
     pub components: Vec<Component>,
 }
@@ -424,6 +431,9 @@ pub struct Component {
     /// What its server may wait by on this host, as found there; never in a file.
     #[serde(skip)]
     pub host_io: host_io::HostIo,
+    /// What its pods take, as found in the chart and its values; never in a file.
+    #[serde(skip)]
+    pub memory: Memory,
     /// What stands in for one of its images, as found on this host; never in a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stand_in: Option<String>,
@@ -455,6 +465,9 @@ pub struct Definition {
     /// What must be accepted before it is run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub licence: Option<Licence>,
+    /// What it needs of the machine below its nodes.
+    #[serde(skip_serializing_if = "Requires::is_empty")]
+    pub requires: Requires,
     /// Other components that must be ready first.
     pub needs: Vec<ComponentName>,
     /// Ports reachable from the host.

@@ -77,8 +77,10 @@ codes! {
         AIO_FULL "aio-full" Error "a component's server would find no room for asynchronous I/O"
     }
     "room" {
-        MEMORY_READY "memory-ready" Ok "there is memory for the nodes"
-        MEMORY_LOW "memory-low" Warning "less memory is free than the nodes take"
+        MEMORY_READY "memory-ready" Ok "there is memory for the nodes and components"
+        MEMORY_LOW "memory-low" Warning "less memory is free than the nodes and components take, and the rest would be swapped out"
+        MEMORY_SHORT "memory-short" Error "the nodes and components do not fit into memory and swap"
+        MEMORY_PROMISE "memory-promise" Warning "nodes and components may take more than the memory that the profile is made for"
         DISK_READY "disk-ready" Ok "there is disk for the nodes"
         NO_DISK "no-disk" Error "the nodes do not fit on the engine's disk"
         DISK_LOW "disk-low" Warning "a disk that pipe writes to is nearly full"
@@ -86,6 +88,11 @@ codes! {
     }
     "files" {
         MOUNT_MISSING "mount-missing" Error "a folder or file that the cluster mounts is not on this host"
+    }
+    "fit" {
+        CPU_FEATURE "cpu-feature" Error "the CPU cannot do what a component's images need"
+        IMAGE_ARCHITECTURE "image-architecture" Error "a component's image is made for other CPUs than the nodes have"
+        COMPONENT_SKIPPED "component-skipped" Warning "a component cannot run here and will be left out, as the profile allows"
     }
     "licences" {
         LICENCE_NOT_ACCEPTED "licence-not-accepted" Error "a component's licence must be accepted before it is run"

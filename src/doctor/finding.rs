@@ -103,6 +103,14 @@ impl Finding {
         }
     }
 
+    /// What a plan says of one that stands in the way, in one line.
+    pub fn forecast(&self) -> Option<String> {
+        let stands = self.severity == Severity::Error;
+        let evidence = self.evidence().map(|evidence| format!(" ({evidence})")).unwrap_or_default();
+        let remedies = self.remedies.join("; ").replace('\n', "; ");
+        stands.then(|| format!("up will refuse: {}{evidence}: {remedies}", self.line()))
+    }
+
     /// This finding alone as the error of a command.
     pub fn to_error(&self) -> Error {
         let error = Error::new(Kind::Host, self.code, &self.what);

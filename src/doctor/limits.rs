@@ -22,26 +22,7 @@ const NODE_WATCHES: u64 = 500;
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = files_and_processes(facts);
     findings.extend(inotify(facts));
-    findings.extend(aio(facts));
     findings
-}
-
-/// Servers that make their events when they start end at once where there is no room for them.
-fn aio(facts: &Facts) -> Option<Finding> {
-    let host = &facts.host;
-    let needed: u64 = facts.needs.io.iter().map(|io| io.aio).sum();
-    let (limit, used) = (host.host.aio_max?, host.host.aio_used.unwrap_or(0));
-    if needed == 0 || facts.needs.nodes() == 0 || limit.saturating_sub(used) >= needed {
-        return None;
-    }
-    let names: Vec<&str> = facts.needs.io.iter().map(|io| io.component.as_str()).collect();
-    let what = format!("there is no room for the asynchronous I/O of {}", names.join(" and "));
-    Some(
-        Finding::new(codes::AIO_FULL, what)
-            .seen(format!("fs.aio-max-nr {limit}, {used} in use"))
-            .needed(needed.to_string())
-            .remedy(remedy::sysctl(host, "fs.aio-max-nr", 1_048_576)),
-    )
 }
 
 fn files_and_processes(facts: &Facts) -> Vec<Finding> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::report::format::count;
+
 /// Bytes that one node takes at first: its own copy of the image's `/var` (0.7 GB), what containerd
 /// unpacks of the components' images, and logs.
 const NODE_BYTES: u64 = 1_500_000_000;
@@ -38,8 +40,59 @@ pub struct Needs {
     pub mounts: Vec<MissingMount>,
     /// Licences of components that are not accepted.
     pub licences: Vec<LicenceToAccept>,
-    /// What servers of components need to wait for disks and sockets.
-    pub io: Vec<NeededIo>,
+    /// What the CPUs of nodes are: `linux/amd64`; empty where nobody says.
+    pub platform: String,
+    /// Every node by its own name, whatever is to be made.
+    pub names: Vec<String>,
+    /// Components that the profile wants and that can be had, in its order.
+    pub components: Vec<NeededComponent>,
+    /// The memory of the machines that the profile is made for, in bytes.
+    pub promise: Option<u64>,
+}
+
+/// What one component needs of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NeededComponent {
+    /// The component.
+    pub name: String,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether it runs, and has what it needs.
+    pub runs: bool,
+    /// Bytes of memory that its pods ask for.
+    pub memory: u64,
+    /// Bytes of memory that they may take.
+    pub memory_limit: u64,
+    /// Events of `fs.aio-max-nr` that its server takes, by the way that was chosen, else by the most
+    /// modest one.
+    pub aio: u64,
+    /// What the CPU must be able to do, and for which image.
+    pub cpu: Vec<String>,
+    /// The images that need it.
+    pub images: Vec<String>,
+    /// Images that are made for other platforms only.
+    pub foreign: Vec<ForeignImage>,
+}
+
+/// An image that is not made for the nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForeignImage {
+    /// Its upstream name.
+    pub image: String,
+    /// What it is made for: `linux/arm64`.
+    pub platforms: Vec<String>,
+    /// Who says so.
+    pub source: ImageSource,
+}
+
+/// Who knows what an image is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageSource {
+    /// `pipe.lock`.
+    Lock,
+    /// The engine's own store.
+    Engine,
 }
 
 /// A licence that nobody accepted.
@@ -51,15 +104,6 @@ pub struct LicenceToAccept {
     pub text: String,
     /// What is under it.
     pub component: String,
-}
-
-/// What one component's server needs to wait for disks and sockets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NeededIo {
-    /// The component.
-    pub component: String,
-    /// Events of `fs.aio-max-nr`, by the way that was chosen, else by the most modest one.
-    pub aio: u64,
 }
 
 /// A folder or file of the host that is not there.
@@ -112,6 +156,11 @@ impl Needs {
         self.make + self.start
     }
 
+    /// `3 nodes`.
+    pub(super) fn nodes_in_words(&self) -> String {
+        count(usize::try_from(self.nodes()).unwrap_or(usize::MAX), "node")
+    }
+
     /// Bytes on the engine's disk.
     pub fn disk(&self) -> u64 {
         if self.make == 0 { 0 } else { SPARE_BYTES + NODE_BYTES * self.make }
@@ -119,9 +168,20 @@ impl Needs {
 
     /// Bytes of memory.
     pub fn memory(&self) -> u64 {
-        let control = u64::from(self.control_plane);
-        control * CONTROL_MEMORY + self.nodes().saturating_sub(control) * WORKER_MEMORY
+        memory_of(self.nodes(), self.control_plane)
     }
+
+    /// Bytes of memory of all nodes, and of what all components may take.
+    pub fn memory_at_most(&self) -> u64 {
+        let components = self.components.iter().map(|component| component.memory_limit);
+        memory_of(self.names.len() as u64, true) + components.sum::<u64>()
+    }
+}
+
+/// Of nodes, without their pods.
+fn memory_of(nodes: u64, control_plane: bool) -> u64 {
+    let control = u64::from(control_plane && nodes > 0);
+    control * CONTROL_MEMORY + nodes.saturating_sub(control) * WORKER_MEMORY
 }
 
 #[cfg(test)]

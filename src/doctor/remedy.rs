@@ -82,6 +82,14 @@ pub(super) fn gigabytes(bytes: u64) -> String {
     format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10)
 }
 
+/// The same, and `512 MB` where it is less.
+pub(super) fn amount(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => gigabytes(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Memory and disk.
 
 use super::remedy::gigabytes;
-use super::{Facts, Finding, codes};
+use super::{Facts, Finding, codes, fit};
 use crate::world::facts::Disk;
 
 /// What the disk that images lie on is called among the facts.
@@ -17,7 +17,7 @@ const NODE_FILES: u64 = 30_000;
 const SPARE_FILES: u64 = 10_000;
 
 pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
-    let mut findings = vec![memory(facts)];
+    let mut findings: Vec<Finding> = memory(facts).into_iter().collect();
     let mut disks: Vec<Finding> = Vec::new();
     let mut seen: Vec<u64> = Vec::new();
     for disk in &facts.host.disks {
@@ -53,18 +53,29 @@ pub(super) fn examine(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn memory(facts: &Facts) -> Finding {
-    let ready = Finding::new(codes::MEMORY_READY, "there is memory for the nodes");
-    let Some(free) = facts.host.host.memory_available else { return ready };
-    let needed = facts.needs.memory();
+/// Whether memory alone will do; none where not even swap helps, which [`fit`] says.
+fn memory(facts: &Facts) -> Option<Finding> {
+    let ready = Finding::new(codes::MEMORY_READY, "there is memory for the nodes and components");
+    let Some(free) = facts.host.host.memory_available else { return Some(ready) };
+    let needed = fit::memory_asked(facts);
     let seen = format!("{} available", gigabytes(free));
     if free >= needed {
-        return ready.seen(seen);
+        return Some(ready.seen(seen));
     }
-    Finding::new(codes::MEMORY_LOW, "less memory is free than the nodes take")
-        .seen(seen)
-        .needed(format!("{} for {} nodes without their pods", gigabytes(needed), facts.needs.nodes()))
-        .remedy("end programs, remove other clusters (`pipe list`), or take a cluster with fewer nodes: pipe up single")
+    let swap = facts.host.host.swap_free.unwrap_or(0);
+    let low = || {
+        let what = "less memory is free than the nodes and components take: some of it would be swapped out";
+        Finding::new(codes::MEMORY_LOW, what)
+            .seen(format!("{seen}, and {} of swap", gigabytes(swap)))
+            .needed(format!(
+                "{}, of which {} take {}",
+                gigabytes(needed),
+                facts.needs.nodes_in_words(),
+                gigabytes(facts.needs.memory())
+            ))
+            .remedy("end programs, remove other clusters (`pipe list`), or take a cluster with fewer nodes: pipe up single")
+    };
+    (free + swap >= needed).then(low)
 }
 
 /// Whether the nodes fit where the engine keeps them.

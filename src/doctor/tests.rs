@@ -119,6 +119,23 @@ fn port(port: u16, holder: PortHolder) -> NeededPort {
     NeededPort { port, name: "nats-client".to_owned(), component: "nats".to_owned(), holder }
 }
 
+pub(super) fn component(name: &str, memory: u64) -> NeededComponent {
+    let name = name.to_owned();
+    NeededComponent { name, memory, memory_limit: memory * 2, ..NeededComponent::default() }
+}
+
+/// As real images of it are.
+pub(super) fn on_avx2(component: NeededComponent) -> NeededComponent {
+    let cpu = vec!["sse4_2".to_owned(), "avx2".to_owned()];
+    NeededComponent { cpu, images: vec!["r.io/clickhouse:26".to_owned()], ..component }
+}
+
+pub(super) fn made_for_arm(component: NeededComponent, source: ImageSource) -> NeededComponent {
+    let image = format!("r.io/{}:1", component.name);
+    let platforms = vec!["linux/arm64".to_owned()];
+    NeededComponent { foreign: vec![ForeignImage { image, platforms, source }], ..component }
+}
+
 /// An ordinary user with everything set up.
 fn rootless() -> Facts {
     let mut facts = good();
@@ -206,7 +223,40 @@ fn scenarios() -> Vec<(&'static [&'static str], Facts)> {
         f.host.limits.inotify_instances_used = Some(10);
         f.host.host.inotify_watches = Some(1_024);
     });
-    add(&["memory-low"], &|f| f.host.host.memory_available = Some(900_000_000));
+    add(&["memory-low"], &|f| {
+        f.host.host.memory_available = Some(900_000_000);
+        f.host.host.swap_free = Some(2_000_000_000);
+    });
+    add(&["memory-short"], &|f| f.host.host.memory_available = Some(900_000_000));
+    add(&["memory-short"], &|f| {
+        f.host.host.memory_available = Some(2_000_000_000);
+        f.needs.components =
+            vec![component("nats", 67_000_000), component("scylladb", 944_000_000)];
+    });
+    add(&["memory-promise"], &|f| {
+        f.needs.names = ["core", "edge", "gpu"].map(str::to_owned).to_vec();
+        f.needs.promise = Some(2_000_000_000);
+        f.needs.components =
+            vec![component("nats", 67_000_000), component("scylladb", 944_000_000)];
+    });
+    add(&["cpu-feature"], &|f| {
+        f.host.host.cpu_features = Some(BTreeSet::from(["sse4_2".to_owned()]));
+        f.needs.components = vec![on_avx2(component("clickhouse", 0))];
+    });
+    add(&["image-architecture"], &|f| {
+        let (lock, engine) = (ImageSource::Lock, ImageSource::Engine);
+        f.needs.platform = "linux/amd64".to_owned();
+        f.needs.names = vec!["core".to_owned(), "edge".to_owned()];
+        f.needs.components = vec![
+            made_for_arm(component("nats", 0), lock),
+            made_for_arm(component("silo", 0), engine),
+        ];
+    });
+    add(&["component-skipped"], &|f| {
+        f.host.host.cpu_features = Some(BTreeSet::from(["sse4_2".to_owned()]));
+        let clickhouse = on_avx2(component("clickhouse", 0));
+        f.needs.components = vec![NeededComponent { optional: true, ..clickhouse }];
+    });
     add(&["no-disk"], &|f| f.host.disks[0].free = 5_400_000_000);
     add(&["disk-low"], &|f| f.host.disks[1].free = 100_000_000);
     add(&["files-low"], &|f| f.host.disks[0].free_files = Some(50_000));
@@ -261,7 +311,7 @@ fn scenarios() -> Vec<(&'static [&'static str], Facts)> {
     });
     add(&["aio-full"], &|f| {
         (f.host.host.aio_max, f.host.host.aio_used) = (Some(65_536), Some(61_000));
-        f.needs.io = vec![NeededIo { component: "scylladb".to_owned(), aio: 6_100 }];
+        f.needs.components = vec![NeededComponent { aio: 6_100, ..component("scylladb", 0) }];
     });
     add(&["ip-forward-off"], &|f| f.host.kernel_features.ip_forward = Some(false));
     add(&["proxy-set", "proxy-invalid"], &|f| {
@@ -417,6 +467,7 @@ fn warnings_are_one_line() {
     assert_eq!(brief(&examine(&facts)), None);
     facts.host.host.hard_nofile = Some(20_000);
     facts.host.host.memory_available = Some(900_000_000);
+    facts.host.host.swap_free = Some(2_000_000_000);
     insta::assert_snapshot!(brief(&examine(&facts)).unwrap());
 }
 

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::fit::{self, Installed, Origin};
+use super::licences::{self, Consent};
 use super::up::{Environment, Request};
-use super::{licences, observe, prepare, reserve};
+use super::{observe, prepare, reserve};
 use crate::doctor::{
-    self, EngineFacts, Facts, Leftovers, LicenceToAccept, MissingMount, NeededIo, NeededPort,
-    Needs, PortHolder, Report, room_of_images,
+    self, EngineFacts, Facts, Finding, Leftovers, LicenceToAccept, MissingMount, NeededPort, Needs,
+    PortHolder, Report, room_of_images,
 };
 use crate::provider::{kind, labels};
-use crate::spec::{ClusterName, HostPorts, ImageName, Spec, host_io};
+use crate::spec::source::Sources;
+use crate::spec::{Arch, ClusterName, HostPorts, ImageName, Spec, WhenUnavailable};
 use crate::state::lock::{self, ClusterLock};
 use crate::state::paths::Paths;
 use crate::state::reservation;
@@ -53,7 +56,7 @@ pub async fn examine(environment: &Environment<'_>, request: Option<&Request>) -
     let subject = Subject { env, paths, world: world.as_ref(), depth: Depth::Whole };
     let facts = async {
         let needs = match &wanted {
-            Some((request, spec)) => needs(&subject, request, spec).await?,
+            Some((request, spec)) => needs(&subject, environment.sources, request, spec).await?,
             None => Needs::default(),
         };
         facts(&subject, needs).await
@@ -83,17 +86,7 @@ pub(super) async fn preflight(
     request: &Request,
     spec: &Spec,
 ) -> Result<()> {
-    let (env, paths) = (environment.env, environment.paths);
-    let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
-    let needs = needs(&subject, request, spec).await?;
-    let running = needs.nodes() == 0 && needs.image.is_none();
-    if running && needs.licences.is_empty() {
-        return Ok(());
-    }
-    let mut findings = doctor::examine(&facts(&subject, needs).await?);
-    if running {
-        findings = doctor::of_components(findings);
-    }
+    let findings = foresee(environment, world, request, spec).await?;
     if let Some(refusal) = doctor::refusal(&findings) {
         return Err(refusal);
     }
@@ -101,6 +94,37 @@ pub(super) async fn preflight(
         environment.events.warn(warning);
     }
     Ok(())
+}
+
+/// What `up` would find before it touches anything. Where no node is to be made or started, only the
+/// components are looked at.
+pub(super) async fn foresee(
+    environment: &Environment<'_>,
+    world: &World,
+    request: &Request,
+    spec: &Spec,
+) -> Result<Vec<Finding>> {
+    let (env, paths) = (environment.env, environment.paths);
+    let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
+    let needs = needs(&subject, environment.sources, request, spec).await?;
+    let running = needs.nodes() == 0 && needs.image.is_none();
+    if running && needs.licences.is_empty() && doctor::fit::all_fit(&needs, &world.host) {
+        return Ok(Vec::new());
+    }
+    let findings = doctor::examine(&facts(&subject, needs).await?);
+    Ok(if running { doctor::of_components(findings) } else { findings })
+}
+
+/// What a cluster and its components need, without a look at the host.
+pub(super) async fn needs_of(
+    environment: &Environment<'_>,
+    world: &World,
+    request: &Request,
+    spec: &Spec,
+) -> Result<Needs> {
+    let (env, paths) = (environment.env, environment.paths);
+    let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
+    needs(&subject, environment.sources, request, spec).await
 }
 
 /// `error` says why there is no engine; what else stands in the way is added, so that it need not be
@@ -117,7 +141,7 @@ pub(super) async fn without_engine(
     let (env, paths) = (environment.env, environment.paths);
     let subject = Subject { env, paths, world: Err(&error), depth: Depth::Quick };
     let examined = async {
-        let needs = needs(&subject, request, spec).await?;
+        let needs = needs(&subject, environment.sources, request, spec).await?;
         facts(&subject, needs).await
     };
     let Ok(facts) = examined.await else { return error };
@@ -128,7 +152,12 @@ pub(super) async fn without_engine(
 }
 
 /// What a cluster still needs of the host.
-async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<Needs> {
+async fn needs(
+    subject: &Subject<'_>,
+    sources: &Sources,
+    request: &Request,
+    spec: &Spec,
+) -> Result<Needs> {
     let name = &spec.cluster.name;
     let mut cluster = spec.cluster.clone();
     let reserved = reservation::load(subject.paths, name)?;
@@ -178,7 +207,19 @@ async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<
         component: component.name.to_string(),
     });
     needs.licences = licences.collect();
-    needs.io = needed_io(subject, spec);
+    let arch = Arch::of_host()?.as_str();
+    needs.platform = format!("linux/{arch}");
+    needs.names = cluster.nodes.iter().map(|node| node.name.to_string()).collect();
+    needs.promise = spec.profile.memory;
+    let consent = Consent::of(subject.env, subject.paths, request)?;
+    let components = spec.profile.components.iter();
+    // Without its licence it is left out, and needs nothing.
+    let components = components.filter(|component| {
+        component.when_unavailable == WhenUnavailable::Fail || consent.lacks(component).is_none()
+    });
+    let installed = Installed::of(subject.paths, spec, &running).await;
+    let origin = Origin { world: subject.world.ok(), paths: subject.paths, sources, arch };
+    needs.components = fit::needed(&origin, spec, components, &installed).await?;
     // Ports are given to a cluster once, and are its own from then on.
     if reserved.is_none() && cluster.host_ports == HostPorts::Default {
         needs.ports = needed_ports(subject.paths, spec)?;
@@ -189,19 +230,6 @@ async fn needs(subject: &Subject<'_>, request: &Request, spec: &Spec) -> Result<
 async fn reference_of(world: &World, image: &ImageName) -> Result<String> {
     let facts = observe::image_facts(world, image).await?;
     Ok(facts.map_or_else(|| image.tagged().to_owned(), |facts| facts.reference))
-}
-
-/// What the servers of components take of the host's asynchronous I/O.
-fn needed_io(subject: &Subject<'_>, spec: &Spec) -> Vec<NeededIo> {
-    let host = subject
-        .world
-        .map_or_else(|_| prepare::host_io(&Host::measure()), |world| prepare::host_io(&world.host));
-    let needed = spec.profile.components.iter().filter_map(|component| {
-        let ways = &component.definition.io;
-        let way = host_io::choose(ways, host).or(ways.last())?;
-        Some(NeededIo { component: component.name.to_string(), aio: way.aio? })
-    });
-    needed.collect()
 }
 
 /// Ports of chosen components; those that another cluster has reserved are marked.

@@ -9,7 +9,9 @@ use super::cache::lock::Place;
 use super::context::shared_lock;
 use super::licences::{self, Consent};
 use super::up::{Environment, Request};
-use super::{admission, images, observe, pull_fault, reserve};
+use super::{admission, doctor, images, observe, pull_fault, reserve};
+use crate::doctor::Needs;
+use crate::doctor::fit::{LeftOut, left_out};
 use crate::plan::Reservation;
 use crate::plan::surroundings::Wanted;
 use crate::provider::kind::verifier::Delivery;
@@ -98,6 +100,9 @@ pub(super) async fn prepare(
     // Not even fetched.
     let consent = Consent::of(environment.env, environment.paths, request)?;
     let mut skipped = skip(&mut spec, |component| consent.lacks(component).map(licences::skipped));
+    let needs = doctor::needs_of(environment, world, request, &spec).await?;
+    // Nothing else could make room for these.
+    skipped.extend(skip_unfit(&mut spec, &needs, &world.host, |left| !left.for_room));
     let held = hold::hold(environment, world, &spec, write).await?;
     let missing = match spec.profile.policy.is_cached() {
         true => held.left_out,
@@ -107,6 +112,8 @@ pub(super) async fn prepare(
     skipped.extend(skip(&mut spec, |component| {
         component.definition.images.iter().find_map(|image| missing.get(image)).cloned()
     }));
+    // What cannot be had takes no room.
+    skipped.extend(skip_unfit(&mut spec, &needs, &world.host, |_| true));
     let built = find_origins(world, &mut spec).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
@@ -251,6 +258,23 @@ async fn not_in_engine(
         }
     }
     Ok(missing)
+}
+
+/// Takes components out that do not fit on this host and may be left out.
+fn skip_unfit(
+    spec: &mut Spec,
+    needs: &Needs,
+    host: &Host,
+    which: impl Fn(&LeftOut) -> bool,
+) -> Vec<(Component, String)> {
+    let mut needs = needs.clone();
+    let wanted = |name: &str| spec.profile.components.iter().any(|it| it.name.as_str() == name);
+    needs.components.retain(|component| wanted(&component.name));
+    let left: Vec<LeftOut> = left_out(&needs, host).into_iter().filter(which).collect();
+    skip(spec, |component| {
+        let left = left.iter().find(|left| left.component == component.name.as_str());
+        left.map(|left| left.why.clone())
+    })
 }
 
 /// Takes components out that lack something and whose profile says `skip`, and those that need them.

@@ -77,6 +77,12 @@ pub(super) fn components(prepared: &Prepared, steps: &[(String, f64)]) -> Vec<Up
     ready.chain(skipped).collect()
 }
 
+/// What is left out, for a plan.
+pub(super) fn skipped(prepared: &Prepared) -> impl Iterator<Item = String> {
+    let skipped = prepared.skipped.iter();
+    skipped.map(|(component, why)| format!("component {} will be skipped: {why}", component.name))
+}
+
 impl fmt::Display for UpComponent {
     /// One line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ use super::context::{Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
 use super::summary::{self, UpComponent};
 use super::{doctor, licences, observe, preconditions, teardown};
+use crate::doctor::{Finding, refusal};
 use crate::plan::build;
 use crate::plan::input::{Input, Options};
 use crate::plan::{Observed, Operation, Plan, Reservation};
@@ -24,7 +25,7 @@ use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::world::World;
 use crate::world::env::Env;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// How often a plan may be followed by another before something is wrong: starting what stopped,
 /// then changing what differs.
@@ -112,21 +113,20 @@ pub fn load(environment: &Environment<'_>, request: &Request) -> Result<Spec> {
 /// Plans without changing anything.
 pub async fn plan(environment: &Environment<'_>, request: &Request) -> Result<Plan> {
     let spec = load(environment, request)?;
-    let refused = licences::refused(environment.env, environment.paths, request, &spec)?;
-    let refused = refused.into_iter().map(|(component, licence)| {
-        format!(
-            "up will refuse {}: its licence {} ({}) is not accepted; to accept it: --accept {1}",
-            component.name, licence.name, licence.text
-        )
-    });
-    let refused: Vec<String> = refused.collect();
     let world = World::connect(environment.env, environment.engine).await?;
     let plan = async {
-        let (prepared, notes) = prepare(environment, &world, request, spec, false).await?;
+        let findings = doctor::foresee(environment, &world, request, &spec).await?;
+        let prepared = prepare(environment, &world, request, spec, false).await;
+        // What cannot even be planned may be one of many things.
+        let (prepared, notes) = prepared.map_err(|error| match error.kind {
+            Kind::Host => refusal(&findings).unwrap_or(error),
+            _ => error,
+        })?;
         let observed = look(&world, environment.paths, &prepared).await?;
         let mut plan = plan_for(&prepared, &observed, request.options)?;
         plan.notes.extend(notes);
-        plan.notes.extend(refused);
+        plan.notes.extend(summary::skipped(&prepared));
+        plan.notes.extend(findings.iter().filter_map(Finding::forecast));
         Ok(plan)
     }
     .await;

@@ -9,7 +9,7 @@ use super::source::SourceFile;
 use super::template::{self, Piece};
 use super::{
     ComponentName, CredentialSpec, CredentialValue, Definition, Gate, GateCondition, ImageName,
-    IoWay, Keep, Licence, Port, SmokeSpec, duration, name, port, yaml,
+    IoWay, Keep, Licence, Port, SmokeSpec, duration, name, port, requires, yaml,
 };
 
 /// Every key of a component file.
@@ -21,6 +21,7 @@ pub const KEYS: &[&str] = &[
     "chart",
     "images",
     "licence",
+    "requires",
     "needs",
     "ports",
     "credentials",
@@ -90,6 +91,7 @@ pub(super) fn read(source: &SourceFile, search: Search<'_>) -> Option<Definition
         chart: read_chart(&fields),
         images: read_images(&fields, search),
         licence: fields.optional("licence").and_then(read_licence),
+        requires: fields.optional("requires").and_then(requires::read).unwrap_or_default(),
         io: read_io(&fields, &ports),
         needs: read_needs(&fields, name.as_ref()),
         values: read_values(&fields, &ports),

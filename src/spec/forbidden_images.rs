@@ -170,7 +170,7 @@ impl ChartFolder<'_> {
 }
 
 /// Values as far as they can be read: helm says what is wrong with them.
-fn yaml_values(text: &str) -> Value {
+pub(super) fn yaml_values(text: &str) -> Value {
     let unsaid = Problems::default();
     let part = yaml::parse("values.yaml", text.as_bytes(), &unsaid);
     let values = part.and_then(|part| Cursor::new("values.yaml", &unsaid, &part).values(&|_| None));

@@ -7,13 +7,14 @@ use super::problem::suggestion;
 use super::read::{self, Cursor, Fields};
 use super::source::{Folder, SourceFile, Sources};
 use super::{
-    BucketName, Component, ComponentName, Credentials, Definition, ImagePolicy, Profile,
-    ProfileName, StandIns, WhenUnavailable, component_file, host_io::HostIo, load, name, order,
-    yaml,
+    BucketName, Component, ComponentName, Credentials, Definition, ImagePolicy, Memory, Profile,
+    ProfileName, StandIns, WhenUnavailable, component_file, host_io::HostIo, load, memory, name,
+    order, yaml,
 };
 
 /// Every key of a profile file.
-pub const KEYS: &[&str] = &["apiVersion", "kind", "name", "components", "images", "credentials"];
+pub const KEYS: &[&str] =
+    &["apiVersion", "kind", "name", "memory", "components", "images", "credentials"];
 
 /// Keys of `images`.
 pub const IMAGES_KEYS: &[&str] = &["policy", "standIns"];
@@ -57,12 +58,13 @@ pub(super) fn read(source: &SourceFile, sources: &Sources, search: Search<'_>) -
     let credentials = fields.optional("credentials").and_then(|c| {
         c.choice(&[("generated", Credentials::Generated), ("fixed", Credentials::Fixed)], &[])
     });
+    let memory = fields.optional("memory").and_then(|c| c.parsed(memory::parse, memory::REMEDY));
     let entries = read_components(&fields, source, sources, search);
     find_clashes(&entries);
     let components = in_order(entries);
     let credentials = credentials.unwrap_or(Credentials::Generated);
     let policy = policy.unwrap_or(ImagePolicy::Off);
-    Some(Profile { name: name?, credentials, stand_ins, policy, components })
+    Some(Profile { name: name?, credentials, stand_ins, policy, memory, components })
 }
 
 fn read_components<'a>(
@@ -92,17 +94,19 @@ fn read_components<'a>(
         let Some((file, definition)) = find_definition(&name, cursor, sources, search) else {
             continue;
         };
-        let component = Component {
+        let mut component = Component {
             size: read_size(&fields, &definition),
             namespace: namespace.unwrap_or_default(),
             values: values.unwrap_or_else(|| serde_json::json!({})),
             when_unavailable: when_unavailable.unwrap_or(WhenUnavailable::Fail),
             buckets: read_buckets(&fields, &definition),
             host_io: HostIo::default(),
+            memory: Memory::default(),
             stand_in: None,
             name,
             definition,
         };
+        component.memory = component.measure(sources);
         search.chart(&component, &[source, &file], sources);
         entries.push(Entry { component, cursor });
     }

@@ -1,5 +1,6 @@
 //! What this host is and has: facts that checks and decisions need, measured once.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::path::Path;
@@ -37,6 +38,10 @@ pub struct Host {
     pub memory_total: Option<u64>,
     /// Bytes of memory that could be had now.
     pub memory_available: Option<u64>,
+    /// Bytes of swap that nobody uses.
+    pub swap_free: Option<u64>,
+    /// What the CPU can do, by the kernel's names: `avx2`.
+    pub cpu_features: Option<BTreeSet<String>>,
     /// How control groups are mounted.
     pub cgroups: Cgroups,
     /// Whether systemd is the init of this host.
@@ -77,13 +82,14 @@ impl Host {
     pub fn measure() -> Host {
         let memory = sysinfo::System::new().ok().map(|mut system| {
             system.refresh_memory();
-            (system.total_memory(), system.available_memory())
+            (system.total_memory(), system.available_memory(), system.free_swap())
         });
         Host {
             arch: Arch::host(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_total: memory.map(|(total, _)| total),
-            memory_available: memory.map(|(_, available)| available),
+            memory_total: memory.map(|(total, _, _)| total),
+            memory_available: memory.map(|(_, available, _)| available),
+            swap_free: memory.map(|(_, _, swap)| swap),
             hard_nofile: getrlimit(Resource::Nofile).maximum,
             hard_nproc: getrlimit(Resource::Nproc).maximum,
             ..Host::read(Path::new("/"))
@@ -95,6 +101,7 @@ impl Host {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let number = |path: &str| text(path).trim().parse().ok();
         Host {
+            cpu_features: cpu_features(&text("proc/cpuinfo")),
             kernel: text("proc/sys/kernel/osrelease").trim().to_owned(),
             cgroups: cgroups(root),
             systemd: root.join("run/systemd/system").is_dir(),
@@ -158,6 +165,16 @@ pub fn free_port(taken: &[u16]) -> Result<u16> {
         refused.push(listener);
     }
     Err(exhausted("all that were offered are taken".to_owned()))
+}
+
+/// Those of the first CPU: `flags` on x86-64, `Features` on ARM.
+fn cpu_features(text: &str) -> Option<BTreeSet<String>> {
+    let of_line = |line: &str| {
+        let (key, features) = line.split_once(':')?;
+        let is_key = matches!(key.trim_end(), "flags" | "Features");
+        is_key.then(|| features.split_whitespace().map(str::to_owned).collect())
+    };
+    text.lines().find_map(of_line)
 }
 
 fn cgroups(root: &Path) -> Cgroups {
@@ -261,6 +278,16 @@ mod tests {
         assert_eq!((host.cgroups, host.systemd), (Cgroups::V2, true));
         let root = tree(&[("sys/fs/cgroup/memory/tasks", "")]);
         assert_eq!(Host::read(root.path()).cgroups, Cgroups::V1);
+    }
+
+    #[test]
+    fn what_the_cpu_can_do() {
+        let features = |text| cpu_features(text).map(|them| them.into_iter().collect::<Vec<_>>());
+        let intel = "processor\t: 0\nflags\t\t: sse4_2 avx2\nvmx flags\t: vnmi\n\nflags\t\t: x\n";
+        assert_eq!(features(intel), Some(vec!["avx2".to_owned(), "sse4_2".to_owned()]));
+        let arm = "processor\t: 0\nFeatures\t: fp atomics lrcpc\n";
+        assert_eq!(features(arm).map(|them| them.len()), Some(3));
+        assert_eq!(features("cpu\t: POWER9\n"), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod doctor;
 mod engine_errors;
 mod env;
 mod fake_helm;
+mod fit;
 mod forgotten;
 mod fuzz;
 mod layers;

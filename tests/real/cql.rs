@@ -50,7 +50,10 @@ pub fn is_proven(home: &Home, component: &str, licence: &str) {
     let refused = home.fails("up one --profile cql", 4);
     assert!(refused.contains(&format!("--accept {licence}")), "{refused}");
     let plan = home.ok("plan one --profile cql");
-    assert!(plan.contains(&format!("up will refuse {component}")), "{plan}");
+    assert!(
+        plan.contains(&format!("up will refuse: the licence {licence} of component {component}")),
+        "{plan}"
+    );
 
     let (_, up) = home.stream(&format!("up one --profile cql --accept {licence}"));
     let report = only(&up["smoke"]);

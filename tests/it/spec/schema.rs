@@ -9,7 +9,7 @@ use pipe::spec::read::Cursor;
 use pipe::spec::source::{Folder, Sources};
 use pipe::spec::{
     cluster_file, component_file, config_file, forbidden_file, mount_file, node_file, patch_file,
-    policy_file, port, port_file, profile_file, yaml,
+    policy_file, port, port_file, profile_file, requires, yaml,
 };
 use serde_json::Value;
 
@@ -63,6 +63,7 @@ fn schemas_know_the_keys_that_the_reader_knows() {
         ("component", "/$defs/credential/properties", component_file::CREDENTIAL_VALUE_KEYS),
         ("component", "/properties/licence/properties", component_file::LICENCE_KEYS),
         ("component", "/properties/io/items/properties", component_file::IO_KEYS),
+        ("component", "/properties/requires/properties", requires::KEYS),
         ("component", "/$defs/gate/properties", component_file::GATE_KEYS),
         ("component", "/properties/smoke/properties", component_file::SMOKE_KEYS),
         ("component", "/properties/backup/properties", component_file::BACKUP_KEYS),

@@ -30,7 +30,8 @@ pub fn scene(answer: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static)
     Scene { env, _server: server, _runtime: runtime }
 }
 
-fn empty(request: &Request) -> Reply {
+/// What an engine that has nothing says.
+pub fn empty(request: &Request) -> Reply {
     let path = request.target.split('?').next().unwrap_or_default();
     match (request.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
         (_, "_ping") => Reply::new(200, "OK").header("Libpod-API-Version", "4.3.1"),
