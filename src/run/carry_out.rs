@@ -8,9 +8,19 @@ use super::context::Context;
 use super::{Finished, Runner};
 use crate::Result;
 use crate::plan::Plan;
-use crate::spec::ProfileName;
-use crate::state::journal::Journal;
+use crate::spec::{ComponentName, ProfileName};
+use crate::state::journal::{Entry, Journal};
 use crate::state::receipt::Receipt;
+
+/// Writes down which components a run leaves out.
+///
+/// # Errors
+/// The journal cannot be written.
+pub(super) fn note_skipped(journal: &Journal, skipped: &[(ComponentName, String)]) -> Result<()> {
+    skipped.iter().try_for_each(|(component, why)| {
+        journal.write(Entry::Skipped { component: component.clone(), why: why.clone() })
+    })
+}
 
 /// Runs `plan` until `cancel`, or to its end.
 ///
@@ -26,6 +36,7 @@ pub(super) async fn carry_out(
     let state = context.state();
     let operation = plan.operation.as_str();
     let journal = Journal::begin(&state.journal(), operation, profile, context.mask.clone())?;
+    note_skipped(&journal, &context.skipped)?;
     let runner = Runner {
         performer: Arc::clone(context),
         events: context.events.clone(),

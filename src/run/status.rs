@@ -14,7 +14,7 @@ use crate::provider::registry::Software;
 use crate::report::Table;
 use crate::spec::source::Sources;
 use crate::spec::{
-    Arch, ClusterName, ImageName, ImagePolicy, NetworkMode, Node, ProfileName, Spec,
+    Arch, ClusterName, Component, ImageName, ImagePolicy, NetworkMode, Node, ProfileName, Spec,
 };
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
@@ -197,8 +197,12 @@ pub struct ComponentLine {
     pub name: String,
     /// Namespace.
     pub namespace: String,
-    /// `ready`, `not ready`, `not installed`, or helm's word for a release that is not deployed.
+    /// `ready`, `not ready`, `skipped`, `not installed`, or helm's word for a release that is not
+    /// deployed.
     pub state: String,
+    /// Why it was left out, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
     /// Its images.
     pub images: Vec<ImageLine>,
     /// Where the host reaches it.
@@ -247,12 +251,17 @@ pub async fn status(
             built: observed.images.get(image.as_str()).is_some_and(|facts| facts.built),
             stand_in: observe::stand_in_among(world, image, &held),
         });
+        let (state, skipped) = component_state(&observed, &last, component);
         ComponentLine {
             name: component.name.to_string(),
             namespace: component.namespace.clone(),
-            state: component_state(&observed, component),
             images: images.collect(),
-            endpoints: endpoints(component, &reservation),
+            endpoints: match skipped {
+                None => endpoints(component, &reservation),
+                Some(_) => Vec::new(),
+            },
+            state,
+            skipped,
         }
     });
     Ok(Status {
@@ -372,14 +381,23 @@ fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeL
     }
 }
 
-fn component_state(observed: &Observed, component: &crate::spec::Component) -> String {
-    let Some(live) = &observed.live else { return "unknown".to_owned() };
-    match live.releases.get(component.name.as_str()) {
-        None => "not installed".to_owned(),
-        Some(release) if release.status != "deployed" => release.status.clone(),
-        Some(_) if live.ready.contains(&component.name) => "ready".to_owned(),
-        Some(_) => "not ready".to_owned(),
-    }
+/// The state, and why it was left out: only what is not there can have been.
+fn component_state(
+    observed: &Observed,
+    last: &Receipt,
+    component: &Component,
+) -> (String, Option<String>) {
+    let Some(live) = &observed.live else { return ("unknown".to_owned(), None) };
+    let state = match live.releases.get(component.name.as_str()) {
+        None => match last.skipped.get(&component.name) {
+            Some(why) => return ("skipped".to_owned(), Some(why.clone())),
+            None => "not installed",
+        },
+        Some(release) if release.status != "deployed" => release.status.as_str(),
+        Some(_) if live.ready.contains(&component.name) => "ready",
+        Some(_) => "not ready",
+    };
+    (state.to_owned(), None)
 }
 
 impl Status {
@@ -443,6 +461,11 @@ impl Status {
             ]);
         }
         let _ = write!(text, "{components}");
+        for component in &self.components {
+            if let Some(why) = &component.skipped {
+                let _ = write!(text, "\n{} is NOT ready, it was skipped: {why}\n", component.name);
+            }
+        }
         text
     }
 }

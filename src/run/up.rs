@@ -1,13 +1,14 @@
 //! `up` and `plan`: the whole way from files to a running, proven cluster. The command line and the
 //! daemon are two front doors to this.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::last_use;
-use super::carry_out::carry_out;
+use super::carry_out::{carry_out, note_skipped};
 use super::context::{Context, KubeconfigChoice};
 use super::prepare::{Prepared, prepare};
 use super::summary::{self, UpComponent};
@@ -19,7 +20,7 @@ use crate::plan::{Observed, Operation, Plan, Reservation};
 use crate::provider::kind;
 use crate::report::{Events, Mask};
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ClusterName, Component, ImageName, ProfileName, Spec};
+use crate::spec::{Arch, ClusterName, Component, ComponentName, ImageName, ProfileName, Spec};
 use crate::state::journal::{Journal, RunOutcome};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
@@ -216,6 +217,7 @@ async fn run(
         locked: prepared.locked.clone(),
         admission: prepared.admission.clone(),
         verifier: prepared.verifier.clone(),
+        skipped: left_out(prepared),
         observed,
         ..Context::new(environment, world, &prepared.spec.cluster.name)
     });
@@ -226,16 +228,28 @@ async fn run(
     Ok((finished.into_result()?, reports))
 }
 
-/// A profile that asks for nothing new is still the one to come back to. Where it was that before,
-/// nothing is written: a run without a step leaves no line in the journal.
+fn left_out(prepared: &Prepared) -> Vec<(ComponentName, String)> {
+    let skipped = prepared.skipped.iter();
+    skipped.map(|(component, why)| (component.name.clone(), why.clone())).collect()
+}
+
+/// A profile that asks for nothing new is still the one to come back to, and what it leaves out may
+/// be something else now. Where all was so before, nothing is written: a run without a step leaves no
+/// line in the journal.
 fn remember_profile(environment: &Environment<'_>, prepared: &Prepared) -> Result<()> {
     let state = environment.paths.cluster(&prepared.spec.cluster.name);
     let profile = Some(&prepared.spec.profile.name);
-    if Receipt::load(&state)?.profile.as_ref() == profile {
+    let skipped = left_out(prepared);
+    let last = Receipt::load(&state)?;
+    // Why may be told in other words each time.
+    let same =
+        last.skipped.keys().eq(skipped.iter().map(|(name, _)| name).collect::<BTreeSet<_>>());
+    if last.profile.as_ref() == profile && same {
         return Ok(());
     }
     let operation = Operation::Up.as_str();
     let journal = Journal::begin(&state.journal(), operation, profile, environment.mask.clone())?;
+    note_skipped(&journal, &skipped)?;
     journal.finish(RunOutcome::Done)?;
     Receipt::load(&state)?.save(&state)
 }

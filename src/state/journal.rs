@@ -84,6 +84,13 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A component of the profile was left out.
+    Skipped {
+        /// Which.
+        component: ComponentName,
+        /// Why, for people.
+        why: String,
+    },
     /// A component was uninstalled on purpose.
     ComponentRemoved {
         /// Which.
@@ -167,6 +174,7 @@ impl Journal {
                 Entry::Intent { step, summary: hide(summary), component }
             }
             Entry::Failed { step, code, what } => Entry::Failed { step, code, what: hide(what) },
+            Entry::Skipped { component, why } => Entry::Skipped { component, why: hide(why) },
             Entry::Undone { step, error } => Entry::Undone { step, error: error.map(hide) },
             other => other,
         }

@@ -25,6 +25,9 @@ pub struct Receipt {
     pub run: Option<Run>,
     /// Every component that was ever installed and not removed since.
     pub components: BTreeMap<ComponentName, ComponentReceipt>,
+    /// What the last `up` left out, and why; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<ComponentName, String>,
 }
 
 /// One run of a plan.
@@ -106,14 +109,26 @@ impl Receipt {
 
     /// Folds records in their order.
     pub fn fold(records: &[Record]) -> Receipt {
-        let mut receipt =
-            Receipt { schema: SCHEMA, profile: None, run: None, components: BTreeMap::new() };
+        let mut receipt = Receipt {
+            schema: SCHEMA,
+            profile: None,
+            run: None,
+            components: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+        };
         // The component of each step, and the steps of each component, within one run.
         let mut owners: BTreeMap<&str, &ComponentName> = BTreeMap::new();
         for record in records {
             if let Entry::RunStarted { profile, .. } = &record.entry {
                 owners.clear();
+                // Only who chooses components leaves some out.
+                if profile.is_some() {
+                    receipt.skipped.clear();
+                }
                 receipt.profile = profile.clone().or(receipt.profile);
+            }
+            if let Entry::Skipped { component, why } = &record.entry {
+                receipt.skipped.insert(component.clone(), why.clone());
             }
             if let Entry::Intent { step, component: Some(component), .. } = &record.entry {
                 owners.insert(step, component);
@@ -145,7 +160,9 @@ impl Receipt {
         }
         let run = self.run.as_mut()?;
         match &record.entry {
-            Entry::RunStarted { .. } | Entry::ComponentRemoved { .. } => None,
+            Entry::RunStarted { .. } | Entry::ComponentRemoved { .. } | Entry::Skipped { .. } => {
+                None
+            }
             Entry::RunFinished { outcome } => {
                 run.outcome = *outcome;
                 run.finished = Some(record.at);
@@ -279,6 +296,25 @@ mod tests {
     fn an_empty_journal_is_an_empty_receipt() {
         let receipt = Receipt::fold(&[]);
         assert_eq!((receipt.run, receipt.profile), (None, None));
+    }
+
+    #[test]
+    fn what_the_last_up_left_out() {
+        let skipped = |name: &str| Entry::Skipped {
+            component: ComponentName::parse(name).unwrap(),
+            why: "no AVX2".into(),
+        };
+        let mut entries = vec![started(Some("laptop")), skipped("nats"), skipped("minio")];
+        let names = |entries: &[Entry]| {
+            let receipt = Receipt::fold(&records(entries.to_vec()));
+            receipt.skipped.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&entries), "minio nats");
+        // A stop and a start choose nothing.
+        entries.push(started(None));
+        assert_eq!(names(&entries), "minio nats");
+        entries.extend([started(Some("laptop")), skipped("nats")]);
+        assert_eq!(names(&entries), "nats");
     }
 
     #[test]
