@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use pipe::plan::components::chart_values;
 use pipe::spec::source::Sources;
-use pipe::spec::{Arch, Component};
+use pipe::spec::{Arch, Component, Memory, memory};
 
 use super::Case;
 use super::host::{self, root};
@@ -133,4 +133,25 @@ fn holds(component: &Component, manifests: &str) {
     for memory in all("memory:") {
         assert!(memory.ends_with("Mi") || memory == "1Gi", "{}: {memory}", component.name);
     }
+    assert_eq!(asked(manifests), component.memory, "{}: what doctor counts with", component.name);
+}
+
+/// What Kubernetes is asked for, of one pod with one container.
+fn asked(manifests: &str) -> Memory {
+    let mut asked = Memory::default();
+    let mut of_limits = false;
+    for line in manifests.lines().map(str::trim) {
+        match line.split_once(": ") {
+            None if line == "limits:" => of_limits = true,
+            None if line == "requests:" => of_limits = false,
+            Some(("memory", amount)) => {
+                let bytes = memory::parse(amount).expect("an amount");
+                let sum = if of_limits { &mut asked.limit } else { &mut asked.requested };
+                *sum += bytes;
+            }
+            Some(("replicas", replicas)) => assert_eq!(replicas, "1"),
+            _ => {}
+        }
+    }
+    asked
 }
