@@ -223,9 +223,13 @@ impl<'a> Resolver<'a> {
             return Ok(platforms);
         }
         let has: Vec<&str> = platforms.keys().map(String::as_str).collect();
-        Err(Error::failed("image-platform", format!("{image} is not made for {wanted}"))
-            .because(format!("{} is for {}", manifest.digest, has.join(", ")))
-            .hint("choose a tag that is made for this CPU"))
+        Err(self.not_for_us(image, &manifest.digest, &has))
+    }
+
+    fn not_for_us(&self, image: &ImageName, what: &str, has: &[&str]) -> Error {
+        Error::failed("image-platform", format!("{image} is not made for linux/{}", self.arch))
+            .because(format!("{what} is for {}", has.join(", ")))
+            .hint("choose a tag that is made for this CPU")
     }
 
     /// The first demand of the policy that holds, or why none does.
@@ -318,6 +322,9 @@ impl<'a> Resolver<'a> {
         stand_ins: bool,
     ) -> Result<Locked> {
         let Stored { image: found, built } = stored;
+        if !found.arch.is_empty() && found.arch != self.arch.as_str() {
+            return Err(self.not_for_us(image, "what the engine's store has", &[&found.arch]));
+        }
         let seen = built.map_or(Seen::Store, Seen::Built);
         let mut evidence = self.evidence(image, &seen, stand_ins).await?;
         if built.is_none() && evidence.is_enough() {
