@@ -29,7 +29,7 @@ mod version;
 pub use errand::Errand;
 pub use junit::junit;
 pub use recorder::Recorder;
-pub use report::{Check, Report};
+pub use report::{Check, NotChecked, Report};
 
 /// Every way to prove a component; the word in a component file's `smoke.driver`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

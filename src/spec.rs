@@ -43,6 +43,7 @@ pub mod problem;
 pub mod profile_file;
 pub mod read;
 pub mod requires;
+mod skipped;
 pub mod source;
 pub mod template;
 mod values;
@@ -56,6 +57,7 @@ pub use memory::Memory;
 pub use name::{Arch, ClusterName, ComponentName, ImageName, NodeName, ProfileName};
 pub use policy_file::policies;
 pub use requires::Requires;
+pub use skipped::Skipped;
 
 /// The `apiVersion` of every file.
 pub const API_VERSION: &str = "pipe.dev/v1alpha1";
@@ -362,6 +364,9 @@ pub struct Profile {
     pub memory: Option<u64>,
     /// Components after the ones they need.
     pub components: Vec<Component>,
+    /// What is left out of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Skipped>,
 }
 
 /// Whether another product may stand in for an image that cannot be had.

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::app::App;
 use super::cluster_name;
-use crate::run::prove::{From, prove};
-use crate::smoke::{Report, junit};
+use crate::run::prove::{From, Proof, prove};
+use crate::smoke::{NotChecked, Report, junit};
 use crate::{Error, Kind, Result};
 
 /// Prove a cluster's components with real clients
@@ -37,6 +37,7 @@ pub struct Args {
 struct Reports<'a> {
     passed: bool,
     reports: &'a [Report],
+    skipped: &'a [NotChecked],
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
@@ -51,9 +52,9 @@ pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
         };
         prove(&environment, &cluster, &args.components, from).await
     });
-    let reports = proven.await?;
+    let Proof { reports, skipped } = proven.await?;
     if let Some(path) = &args.junit {
-        let text = junit(cluster.as_str(), &reports)?;
+        let text = junit(cluster.as_str(), &reports, &skipped)?;
         std::fs::write(path, text).map_err(|error| {
             Error::failed("junit-unwritable", format!("{} cannot be written", path.display()))
                 .because(error)
@@ -70,10 +71,12 @@ pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
     });
     if app.global.json {
         let code = error.as_ref().map_or(0, |error| error.kind.exit_code());
-        let document = Reports { passed, reports: &reports };
+        let document = Reports { passed, reports: &reports, skipped: &skipped };
         app.report.result_line("smoke", Some(&document), error.as_ref())?;
         return Ok(code);
     }
-    app.print(&reports.iter().map(|report| format!("{report}\n")).collect::<String>())?;
+    let reports = reports.iter().map(|report| format!("{report}\n"));
+    let skipped = skipped.iter().map(|gone| format!("{gone}\n"));
+    app.print(&reports.chain(skipped).collect::<String>())?;
     error.map_or(Ok(0), Err)
 }

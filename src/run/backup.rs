@@ -278,7 +278,7 @@ fn choose(
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
     let state = paths.cluster(cluster);
     let last = Receipt::load(&state)?;
-    let spec = spec_of(environment.sources, cluster, &last, &reservation, &[])?;
+    let spec = spec_of(environment.sources, paths, cluster, &reservation, &[])?;
     let components = &spec.profile.components;
     known(components, names)?;
     let store = Credentials::load(&state)?;

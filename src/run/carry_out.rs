@@ -8,7 +8,7 @@ use super::context::Context;
 use super::{Finished, Runner};
 use crate::Result;
 use crate::plan::Plan;
-use crate::spec::{ComponentName, ProfileName};
+use crate::spec::{ProfileName, Skipped};
 use crate::state::journal::{Entry, Journal};
 use crate::state::receipt::Receipt;
 
@@ -16,9 +16,9 @@ use crate::state::receipt::Receipt;
 ///
 /// # Errors
 /// The journal cannot be written.
-pub(super) fn note_skipped(journal: &Journal, skipped: &[(ComponentName, String)]) -> Result<()> {
-    skipped.iter().try_for_each(|(component, why)| {
-        journal.write(Entry::Skipped { component: component.clone(), why: why.clone() })
+pub(super) fn note_skipped(journal: &Journal, skipped: &[Skipped]) -> Result<()> {
+    skipped.iter().try_for_each(|Skipped { component, why }| {
+        journal.write(Entry::Skipped { component: component.name.clone(), why: why.clone() })
     })
 }
 
@@ -36,7 +36,9 @@ pub(super) async fn carry_out(
     let state = context.state();
     let operation = plan.operation.as_str();
     let journal = Journal::begin(&state.journal(), operation, profile, context.mask.clone())?;
-    note_skipped(&journal, &context.skipped)?;
+    if let Some(spec) = &context.spec {
+        note_skipped(&journal, &spec.profile.skipped)?;
+    }
     let runner = Runner {
         performer: Arc::clone(context),
         events: context.events.clone(),

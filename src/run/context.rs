@@ -16,7 +16,7 @@ use crate::report::{Events, Mask};
 use crate::smoke;
 use crate::spec::lock_file::Locked;
 use crate::spec::source::Sources;
-use crate::spec::{ClusterName, ComponentName, ImageName, Node, Spec};
+use crate::spec::{ClusterName, ImageName, Node, Spec};
 use crate::state::credentials;
 use crate::state::lock::{SharedLock, Waiting};
 use crate::state::paths::{ClusterFolder, Paths};
@@ -57,8 +57,6 @@ pub struct Context {
     pub admission: Option<Admission>,
     /// What images are held to; none where the profile has no cache, and for removal.
     pub locked: BTreeMap<ImageName, Locked>,
-    /// Components that are left out, and why.
-    pub skipped: Vec<(ComponentName, String)>,
     /// What was there when the plan was made.
     pub observed: Observed,
     /// Charts.
@@ -104,7 +102,6 @@ impl Context {
             verifier: None,
             admission: None,
             locked: BTreeMap::new(),
-            skipped: Vec::new(),
             observed: Observed::default(),
             sources: environment.sources.clone(),
             events: environment.events.clone(),

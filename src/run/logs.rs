@@ -19,7 +19,6 @@ use crate::spec::ClusterName;
 use crate::spec::problem::suggestion;
 use crate::spec::source::Sources;
 use crate::state::paths::Paths;
-use crate::state::receipt::Receipt;
 use crate::state::reservation;
 use crate::world::World;
 use crate::world::engine::{Exec, Stdin};
@@ -101,9 +100,8 @@ pub async fn find(
     }
     let mut speakers: BTreeMap<String, Speaker> = BTreeMap::new();
     if let Some(reserved) = reservation::load(paths, cluster)? {
-        let last = Receipt::load(&paths.cluster(cluster))?;
         // Files that are broken by now hide the components, not the nodes.
-        if let Ok(spec) = spec_of(sources, cluster, &last, &reserved, &[]) {
+        if let Ok(spec) = spec_of(sources, paths, cluster, &reserved, &[]) {
             for component in spec.profile.components {
                 let release = component.name.to_string();
                 let namespace = component.namespace;

@@ -19,10 +19,10 @@ use crate::provider::{kind, labels, registry};
 use crate::spec::host_io::HostIo;
 use crate::spec::lock_file::Locked;
 use crate::spec::{
-    Arch, ClusterName, Component, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable,
-    added,
+    Arch, ClusterName, ComponentName, ImageName, NetworkMode, Spec, WhenUnavailable, added,
 };
 use crate::state::keys::Keys;
+use crate::state::receipt::Receipt;
 use crate::state::{cache_use, reservation};
 use crate::world::World;
 use crate::world::host::Host;
@@ -33,8 +33,6 @@ use crate::{Error, Result};
 pub struct Prepared {
     /// What is wanted, with the network mode decided and components that cannot be had left out.
     pub spec: Spec,
-    /// Left out, and why.
-    pub skipped: Vec<(Component, String)>,
     /// Components whose images were all built from source here.
     pub built: BTreeSet<ComponentName>,
     /// Addresses and ports.
@@ -99,21 +97,24 @@ pub(super) async fn prepare(
     spec.profile.components.iter_mut().for_each(|component| component.host_io = io);
     // Not even fetched.
     let consent = Consent::of(environment.env, environment.paths, request)?;
-    let mut skipped = skip(&mut spec, |component| consent.lacks(component).map(licences::skipped));
+    spec.profile.skip(|component| consent.lacks(component).map(licences::skipped));
     let needs = doctor::needs_of(environment, world, request, &spec).await?;
     // Nothing else could make room for these.
-    skipped.extend(skip_unfit(&mut spec, &needs, &world.host, |left| !left.for_room));
+    skip_unfit(&mut spec, &needs, &world.host, |left| !left.for_room);
     let held = hold::hold(environment, world, &spec, write).await?;
     let missing = match spec.profile.policy.is_cached() {
         true => held.left_out,
         false if write => not_in_engine(environment, world, &spec).await?,
         false => BTreeMap::new(),
     };
-    skipped.extend(skip(&mut spec, |component| {
+    spec.profile.skip(|component| {
         component.definition.images.iter().find_map(|image| missing.get(image)).cloned()
-    }));
+    });
+    if !write {
+        skip_as_before(environment, world, &mut spec, &held.images).await?;
+    }
     // What cannot be had takes no room.
-    skipped.extend(skip_unfit(&mut spec, &needs, &world.host, |_| true));
+    skip_unfit(&mut spec, &needs, &world.host, |_| true);
     let built = find_origins(world, &mut spec).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);
@@ -153,7 +154,6 @@ pub(super) async fn prepare(
     let (registry_image, policy) = (registry_image()?, spec.profile.policy);
     let prepared = Prepared {
         spec,
-        skipped,
         built,
         reservation,
         node_image,
@@ -209,6 +209,31 @@ async fn network_mode(
     }
 }
 
+/// Without asking any registry: what the last `up` had to leave out is left out, unless its images were
+/// found since.
+async fn skip_as_before(
+    environment: &Environment<'_>,
+    world: &World,
+    spec: &mut Spec,
+    locked: &BTreeMap<ImageName, Locked>,
+) -> Result<()> {
+    let last = Receipt::load(&environment.paths.cluster(&spec.cluster.name))?;
+    let mut before = last.skipped;
+    for component in &spec.profile.components {
+        let mut all = true;
+        for image in &component.definition.images {
+            let facts = observe::image_facts(world, image).await?;
+            let held = facts.is_some_and(|facts| observe::is_permitted(&facts, spec));
+            all &= held || locked.contains_key(image);
+        }
+        if all {
+            before.remove(&component.name);
+        }
+    }
+    spec.profile.skip(|component| before.get(&component.name).cloned());
+    Ok(())
+}
+
 /// Finds which components were built here, and notes of each what stands in for one of its images.
 async fn find_origins(world: &World, spec: &mut Spec) -> Result<BTreeSet<ComponentName>> {
     let mut built = BTreeSet::new();
@@ -261,40 +286,13 @@ async fn not_in_engine(
 }
 
 /// Takes components out that do not fit on this host and may be left out.
-fn skip_unfit(
-    spec: &mut Spec,
-    needs: &Needs,
-    host: &Host,
-    which: impl Fn(&LeftOut) -> bool,
-) -> Vec<(Component, String)> {
+fn skip_unfit(spec: &mut Spec, needs: &Needs, host: &Host, which: impl Fn(&LeftOut) -> bool) {
     let mut needs = needs.clone();
     let wanted = |name: &str| spec.profile.components.iter().any(|it| it.name.as_str() == name);
     needs.components.retain(|component| wanted(&component.name));
     let left: Vec<LeftOut> = left_out(&needs, host).into_iter().filter(which).collect();
-    skip(spec, |component| {
+    spec.profile.skip(|component| {
         let left = left.iter().find(|left| left.component == component.name.as_str());
         left.map(|left| left.why.clone())
-    })
-}
-
-/// Takes components out that lack something and whose profile says `skip`, and those that need them.
-fn skip(spec: &mut Spec, lacks: impl Fn(&Component) -> Option<String>) -> Vec<(Component, String)> {
-    let mut skipped: Vec<(Component, String)> = Vec::new();
-    let mut kept = Vec::new();
-    for component in std::mem::take(&mut spec.profile.components) {
-        let definition = &component.definition;
-        let may = component.when_unavailable == WhenUnavailable::Skip;
-        let lacks = lacks(&component).filter(|_| may);
-        let needed = skipped.iter().find(|(gone, _)| definition.needs.contains(&gone.name));
-        match (lacks, needed) {
-            (Some(why), _) => skipped.push((component, why)),
-            (None, Some((gone, _))) => {
-                let why = format!("it needs {}, which is skipped", gone.name);
-                skipped.push((component, why));
-            }
-            (None, None) => kept.push(component),
-        }
-    }
-    spec.profile.components = kept;
-    skipped
+    });
 }

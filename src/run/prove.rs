@@ -9,9 +9,8 @@ use super::in_cluster::{self, Wanted};
 use super::observe;
 use super::status::{no_cluster, spec_of};
 use super::up::Environment;
-use crate::smoke::Report;
-use crate::spec::{ClusterName, Component};
-use crate::state::receipt::Receipt;
+use crate::smoke::{NotChecked, Report};
+use crate::spec::{ClusterName, Component, Profile, Skipped};
 use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
@@ -28,21 +27,29 @@ pub enum From {
     Pod,
 }
 
+/// What is known of a cluster's components.
+#[derive(Debug)]
+pub struct Proof {
+    /// Of those that were checked.
+    pub reports: Vec<Report>,
+    /// Of the others, which prove nothing.
+    pub skipped: Vec<NotChecked>,
+}
+
 /// Runs the smoke checks of `names`, or of every component that has one.
 ///
 /// # Errors
-/// There is no such cluster or component. A failed check is in its report.
+/// There is no such cluster or component, or nothing to check. A failed check is in its report.
 pub async fn prove(
     environment: &Environment<'_>,
     cluster: &ClusterName,
     names: &[String],
     from: From,
-) -> Result<Vec<Report>> {
+) -> Result<Proof> {
     let paths = environment.paths;
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let last = Receipt::load(&paths.cluster(cluster))?;
-    let spec = spec_of(environment.sources, cluster, &last, &reservation, &[])?;
-    let chosen = choose(&spec.profile.components, names)?;
+    let spec = spec_of(environment.sources, paths, cluster, &reservation, &[])?;
+    let chosen = choose(&spec.profile, names)?;
     let world = World::connect(environment.env, environment.engine).await?;
     let context = Context {
         spec: Some(spec.clone()),
@@ -54,13 +61,22 @@ pub async fn prove(
     for component in &mut chosen {
         component.stand_in = observe::stand_in(&context.world, &spec, component).await;
     }
-    let From::Host { restart } = from else { return in_pod(&context, &chosen).await };
     let mut reports = Vec::new();
-    for component in &chosen {
-        let id = format!("smoke/{}", component.name);
-        reports.push(super::smoke::run(&context, &id, component, restart).await?);
+    match from {
+        From::Pod => reports = in_pod(&context, &chosen).await?,
+        From::Host { restart } => {
+            for component in &chosen {
+                let id = format!("smoke/{}", component.name);
+                reports.push(super::smoke::run(&context, &id, component, restart).await?);
+            }
+        }
     }
-    Ok(reports)
+    let skipped = spec.profile.skipped.iter().filter(|_| names.is_empty());
+    let skipped = skipped.map(|Skipped { component, why }| NotChecked {
+        component: component.name.to_string(),
+        skipped: why.clone(),
+    });
+    Ok(Proof { reports, skipped: skipped.collect() })
 }
 
 async fn in_pod(context: &Context, components: &[Component]) -> Result<Vec<Report>> {
@@ -84,8 +100,14 @@ async fn in_pod(context: &Context, components: &[Component]) -> Result<Vec<Repor
 }
 
 /// The components to prove.
-fn choose(components: &[Component], names: &[String]) -> Result<Vec<Component>> {
+fn choose(profile: &Profile, names: &[String]) -> Result<Vec<Component>> {
+    let components = &profile.components;
     for name in names {
+        let gone = profile.skipped.iter().find(|gone| gone.component.name.as_str() == name);
+        if let Some(Skipped { why, .. }) = gone {
+            let what = format!("component {name} was skipped, so there is nothing to check");
+            return Err(Error::failed("component-skipped", what).because(why));
+        }
         if !components.iter().any(|component| component.name.as_str() == name) {
             let known: Vec<&str> = components.iter().map(|c| c.name.as_str()).collect();
             return Err(Error::usage(
@@ -99,5 +121,12 @@ fn choose(components: &[Component], names: &[String]) -> Result<Vec<Component>> 
         component.definition.smoke.is_some()
             && (names.is_empty() || names.iter().any(|name| name == component.name.as_str()))
     };
-    Ok(components.iter().filter(chosen).cloned().collect())
+    let chosen: Vec<Component> = components.iter().filter(chosen).cloned().collect();
+    match chosen.is_empty() {
+        false => Ok(chosen),
+        true => Err(Error::failed("no-component", "there is no component to check").hint(format!(
+            "bring the cluster up with a profile that has one, not {}",
+            profile.name
+        ))),
+    }
 }

@@ -10,10 +10,9 @@ use crate::Result;
 use crate::plan::Reservation;
 use crate::spec::source::Sources;
 use crate::spec::template::{self, Piece};
-use crate::spec::{ClusterName, Component};
+use crate::spec::{ClusterName, Component, Skipped};
 use crate::state::credentials::{ComponentCredentials, Credentials};
 use crate::state::paths::Paths;
-use crate::state::receipt::Receipt;
 use crate::state::reservation;
 
 /// Settings by name, of every component of the profile the cluster was last brought up with, and
@@ -28,7 +27,7 @@ pub async fn settings(
 ) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     let state = paths.cluster(cluster);
     let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let spec = spec_of(sources, cluster, &Receipt::load(&state)?, &reservation, &[])?;
+    let spec = spec_of(sources, paths, cluster, &reservation, &[])?;
     let store = Credentials::load(&state)?;
     let mut settings = BTreeMap::new();
     let mut notes = Vec::new();
@@ -46,6 +45,9 @@ pub async fn settings(
                 settings.insert(name.clone(), rendered);
             }
         }
+    }
+    for Skipped { component, why } in &spec.profile.skipped {
+        notes.push(format!("{} has no settings, it was skipped: {why}", component.name));
     }
     Ok((settings, notes))
 }

@@ -223,7 +223,7 @@ pub async fn status(
     observe::recognise(world, cluster).await?;
     let last = Receipt::load(&paths.cluster(cluster))?;
     let added = observe::added(world, cluster).await?;
-    let spec = spec_of(sources, cluster, &last, &reservation, &added)?;
+    let spec = spec_of(sources, paths, cluster, &reservation, &added)?;
     let image = spec.cluster.image();
     let observed = observe::observe(world, paths, cluster, Some(&spec), image.as_ref()).await?;
     if observed.nodes.is_empty() {
@@ -245,25 +245,30 @@ pub async fn status(
         .flat_map(|live| live.node_images.values().flat_map(BTreeMap::keys))
         .cloned()
         .collect();
-    let components = spec.profile.components.iter().map(|component| {
+    let line = |component: &Component, skipped: Option<&String>| {
         let images = component.definition.images.iter().map(|image| ImageLine {
             name: image.to_string(),
             built: observed.images.get(image.as_str()).is_some_and(|facts| facts.built),
             stand_in: observe::stand_in_among(world, image, &held),
         });
-        let (state, skipped) = component_state(&observed, &last, component);
         ComponentLine {
             name: component.name.to_string(),
             namespace: component.namespace.clone(),
+            state: match skipped {
+                Some(_) => "skipped".to_owned(),
+                None => component_state(&observed, component),
+            },
+            skipped: skipped.cloned(),
             images: images.collect(),
             endpoints: match skipped {
-                None => endpoints(component, &reservation),
                 Some(_) => Vec::new(),
+                None => endpoints(component, &reservation),
             },
-            state,
-            skipped,
         }
-    });
+    };
+    let components = spec.profile.components.iter().map(|component| line(component, None));
+    let skipped = spec.profile.skipped.iter().map(|gone| line(&gone.component, Some(&gone.why)));
+    let components = components.chain(skipped);
     Ok(Status {
         cluster: cluster.to_string(),
         state: cluster_state(&spec, &observed),
@@ -288,23 +293,25 @@ pub async fn status(
     })
 }
 
-/// The files of a cluster, with the profile it was last brought up with and the nodes that were
-/// `added` to it.
+/// The files of a cluster, with the profile it was last brought up with, less what was left out of it then,
+/// and the nodes that were `added` to it.
 ///
 /// # Errors
 /// They cannot be read, or are wrong by now.
 pub fn spec_of(
     sources: &Sources,
+    paths: &Paths,
     cluster: &ClusterName,
-    last: &Receipt,
     reservation: &Reservation,
     added: &[String],
 ) -> Result<Spec> {
     let arch = Arch::of_host()?;
+    let last = Receipt::load(&paths.cluster(cluster))?;
     let profile = last.profile.as_ref().map(ProfileName::as_str);
     let mut spec = crate::spec::load(sources, cluster.as_str(), profile, arch)?;
     crate::spec::added::merge(&mut spec.cluster, added, arch)?;
     reservation.keep_hosts(&mut spec.cluster);
+    spec.profile.skip(|component| last.skipped.get(&component.name).cloned());
     Ok(spec)
 }
 
@@ -381,23 +388,14 @@ fn node_line(node: &Node, observed: &Observed, address: Option<String>) -> NodeL
     }
 }
 
-/// The state, and why it was left out: only what is not there can have been.
-fn component_state(
-    observed: &Observed,
-    last: &Receipt,
-    component: &Component,
-) -> (String, Option<String>) {
-    let Some(live) = &observed.live else { return ("unknown".to_owned(), None) };
-    let state = match live.releases.get(component.name.as_str()) {
-        None => match last.skipped.get(&component.name) {
-            Some(why) => return ("skipped".to_owned(), Some(why.clone())),
-            None => "not installed",
-        },
-        Some(release) if release.status != "deployed" => release.status.as_str(),
-        Some(_) if live.ready.contains(&component.name) => "ready",
-        Some(_) => "not ready",
-    };
-    (state.to_owned(), None)
+fn component_state(observed: &Observed, component: &Component) -> String {
+    let Some(live) = &observed.live else { return "unknown".to_owned() };
+    match live.releases.get(component.name.as_str()) {
+        None => "not installed".to_owned(),
+        Some(release) if release.status != "deployed" => release.status.clone(),
+        Some(_) if live.ready.contains(&component.name) => "ready".to_owned(),
+        Some(_) => "not ready".to_owned(),
+    }
 }
 
 impl Status {

@@ -73,14 +73,15 @@ pub(super) fn components(prepared: &Prepared, steps: &[(String, f64)]) -> Vec<Up
         seconds: Seconds::of(component.name.as_str(), steps),
     };
     let ready = prepared.spec.profile.components.iter().map(|component| one(component, None));
-    let skipped = prepared.skipped.iter().map(|(component, why)| one(component, Some(why)));
+    let skipped = prepared.spec.profile.skipped.iter();
+    let skipped = skipped.map(|gone| one(&gone.component, Some(&gone.why)));
     ready.chain(skipped).collect()
 }
 
 /// What is left out, for a plan.
 pub(super) fn skipped(prepared: &Prepared) -> impl Iterator<Item = String> {
-    let skipped = prepared.skipped.iter();
-    skipped.map(|(component, why)| format!("component {} will be skipped: {why}", component.name))
+    let skipped = prepared.spec.profile.skipped.iter();
+    skipped.map(|gone| format!("component {} will be skipped: {}", gone.component.name, gone.why))
 }
 
 impl fmt::Display for UpComponent {

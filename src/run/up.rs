@@ -20,7 +20,7 @@ use crate::plan::{Observed, Operation, Plan, Reservation};
 use crate::provider::kind;
 use crate::report::{Events, Mask};
 use crate::spec::source::Sources;
-use crate::spec::{Arch, ClusterName, Component, ComponentName, ImageName, ProfileName, Spec};
+use crate::spec::{Arch, ClusterName, Component, ImageName, ProfileName, Spec};
 use crate::state::journal::{Journal, RunOutcome};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
@@ -217,7 +217,6 @@ async fn run(
         locked: prepared.locked.clone(),
         admission: prepared.admission.clone(),
         verifier: prepared.verifier.clone(),
-        skipped: left_out(prepared),
         observed,
         ..Context::new(environment, world, &prepared.spec.cluster.name)
     });
@@ -228,28 +227,25 @@ async fn run(
     Ok((finished.into_result()?, reports))
 }
 
-fn left_out(prepared: &Prepared) -> Vec<(ComponentName, String)> {
-    let skipped = prepared.skipped.iter();
-    skipped.map(|(component, why)| (component.name.clone(), why.clone())).collect()
-}
-
 /// A profile that asks for nothing new is still the one to come back to, and what it leaves out may
 /// be something else now. Where all was so before, nothing is written: a run without a step leaves no
 /// line in the journal.
 fn remember_profile(environment: &Environment<'_>, prepared: &Prepared) -> Result<()> {
     let state = environment.paths.cluster(&prepared.spec.cluster.name);
     let profile = Some(&prepared.spec.profile.name);
-    let skipped = left_out(prepared);
+    let skipped = &prepared.spec.profile.skipped;
     let last = Receipt::load(&state)?;
     // Why may be told in other words each time.
-    let same =
-        last.skipped.keys().eq(skipped.iter().map(|(name, _)| name).collect::<BTreeSet<_>>());
+    let same = last
+        .skipped
+        .keys()
+        .eq(skipped.iter().map(|gone| &gone.component.name).collect::<BTreeSet<_>>());
     if last.profile.as_ref() == profile && same {
         return Ok(());
     }
     let operation = Operation::Up.as_str();
     let journal = Journal::begin(&state.journal(), operation, profile, environment.mask.clone())?;
-    note_skipped(&journal, &skipped)?;
+    note_skipped(&journal, skipped)?;
     journal.finish(RunOutcome::Done)?;
     Receipt::load(&state)?.save(&state)
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
-use super::Report;
+use super::{NotChecked, Report};
 use crate::{Error, Result};
 
 /// JUnit's XML. What a stand-in passed is a case of its own that says so, and the component's checks are
-/// then not counted as its own: they are skipped.
+/// then not counted as its own: they are skipped. So is the only case of a component that was left out.
 ///
 /// # Errors
 /// None that a user can cause.
-pub fn junit(cluster: &str, reports: &[Report]) -> Result<String> {
+pub fn junit(cluster: &str, reports: &[Report], others: &[NotChecked]) -> Result<String> {
     let mut document = Document::new(format!("pipe smoke {cluster}"));
     for report in reports {
         let mut suite = TestSuite::new(report.component.as_str());
@@ -41,6 +41,15 @@ pub fn junit(cluster: &str, reports: &[Report]) -> Result<String> {
             suite.add_test_case(case);
         }
         suite.set_time(Duration::from_secs_f64(report.seconds.max(0.0)));
+        document.add_test_suite(suite);
+    }
+    for NotChecked { component, skipped } in others {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(skipped.as_str());
+        let mut case = TestCase::new("installed", status);
+        case.set_classname(format!("pipe.{cluster}.{component}"));
+        let mut suite = TestSuite::new(component.as_str());
+        suite.add_test_case(case);
         document.add_test_suite(suite);
     }
     document.to_string().map_err(|why| Error::bug(why.to_string()))
@@ -75,6 +84,7 @@ mod tests {
             report("minio", true, None),
             report("clickhouse", true, Some("ClickHouse 18")),
         ];
-        insta::assert_snapshot!(junit("dev", &all).unwrap());
+        let gone = NotChecked { component: "scylladb".into(), skipped: "no <image>".into() };
+        insta::assert_snapshot!(junit("dev", &all, &[gone]).unwrap());
     }
 }

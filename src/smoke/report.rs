@@ -46,6 +46,21 @@ pub struct Report {
     pub evidence: Option<String>,
 }
 
+/// A component that is not there to be checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotChecked {
+    /// Which.
+    pub component: String,
+    /// Why it was left out.
+    pub skipped: String,
+}
+
+impl fmt::Display for NotChecked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: NOT checked, it was skipped: {}", self.component, self.skipped)
+    }
+}
+
 impl Report {
     /// The first failed check as an error of [`Kind::Smoke`]; `None` if all passed.
     pub fn failure(&self) -> Option<Error> {

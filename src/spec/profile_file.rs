@@ -64,7 +64,8 @@ pub(super) fn read(source: &SourceFile, sources: &Sources, search: Search<'_>) -
     let components = in_order(entries);
     let credentials = credentials.unwrap_or(Credentials::Generated);
     let policy = policy.unwrap_or(ImagePolicy::Off);
-    Some(Profile { name: name?, credentials, stand_ins, policy, memory, components })
+    let skipped = Vec::new();
+    Some(Profile { name: name?, credentials, stand_ins, policy, memory, components, skipped })
 }
 
 fn read_components<'a>(
