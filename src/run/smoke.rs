@@ -1,5 +1,6 @@
 //! Proves a component: finds where it is reached, with what credentials, and runs its driver.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -126,10 +127,59 @@ async fn exec_in_pod(
     kube.exec(&component.namespace, &pod.name, None, &command, within).await
 }
 
-/// The pods' state and last events, as evidence of a failed check.
+/// The pods' state and last events, and what became of the credentials, as evidence of a failed check.
 async fn explain(context: &Context, component: &Component) -> String {
-    match context.kube().await {
-        Ok(kube) => kube.explain(&component.namespace, &selector(component.name.as_str())).await,
-        Err(error) => error.to_string(),
+    let kube = match context.kube().await {
+        Ok(kube) => kube,
+        Err(error) => return error.to_string(),
+    };
+    let pods = kube.explain(&component.namespace, &selector(component.name.as_str())).await;
+    let Some(spec) = &component.definition.credentials else { return pods };
+    let found = kube.get_secret(&component.namespace, &spec.secret).await;
+    let Ok(own) = super::components::credentials(context, component) else { return pods };
+    match found.map(|found| foreign(&own, found)) {
+        Ok(None) => pods,
+        Ok(Some(what)) => {
+            let Component { name, namespace, .. } = component;
+            format!(
+                "{pods}. Its Secret {namespace}/{} {what}: somebody changed it; put back what `pipe env` hands out and delete the pod, or make {name} anew",
+                spec.secret
+            )
+        }
+        Err(error) => format!("{pods}. {error}"),
+    }
+}
+
+/// What is wrong with a Secret, without a value of it; `None` if it holds our own credentials.
+fn foreign(
+    own: &BTreeMap<String, String>,
+    found: Option<BTreeMap<String, String>>,
+) -> Option<String> {
+    let Some(found) = found else { return Some("is gone".to_owned()) };
+    let differs = |(key, value): &(&String, &String)| found.get(*key) != Some(*value);
+    let keys: Vec<&str> = own.iter().filter(differs).map(|(key, _)| key.as_str()).collect();
+    (!keys.is_empty()).then(|| format!("holds another {} than ours", keys.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_somebody_changed_is_told_by_its_keys_alone() {
+        let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+        };
+        let own = of(&[("username", "pipe"), ("password", "secret")]);
+        assert_eq!(foreign(&own, Some(own.clone())), None);
+        let more = of(&[("username", "pipe"), ("password", "secret"), ("theirs", "x")]);
+        assert_eq!(foreign(&own, Some(more)), None);
+        let other = of(&[("username", "pipe"), ("password", "guessed")]);
+        assert_eq!(foreign(&own, Some(other)).unwrap(), "holds another password than ours");
+        assert_eq!(
+            foreign(&own, Some(of(&[]))).unwrap(),
+            "holds another password, username than ours"
+        );
+        assert_eq!(foreign(&own, None).unwrap(), "is gone");
     }
 }

@@ -125,6 +125,8 @@ fn single() {
         cql::is_proven(&home, "scylladb", "scylladb-source-available");
     });
 
+    services::wrong_credentials_are_named(&home);
+
     home.ok("teardown one");
     home.assert_clean();
     let again = home.run("teardown one");

@@ -100,6 +100,44 @@ pub fn are_proven_from_a_pod(home: &Home) {
     assert_eq!(home.ok(left), "");
 }
 
+/// Somebody changes what is in the Secrets, and restarts the pods: each check says what it saw, and why.
+pub fn wrong_credentials_are_named(home: &Home) {
+    let before = home.json("status one");
+    let components = before["components"].as_array().expect("components").iter();
+    let there = components.filter(|line| line["state"] == "ready");
+    let there: Vec<(&str, &str)> = there
+        .filter_map(|line| Some((line["name"].as_str()?, line["namespace"].as_str()?)))
+        .filter(|(name, _)| SERVICES.contains(name))
+        .collect();
+    assert!(!there.is_empty(), "{before}");
+    for (name, namespace) in &there {
+        let key = if *name == "minio" { "secretKey" } else { "password" };
+        let patch = format!(r#"{{"stringData":{{"{key}":"somebody-elses"}}}}"#);
+        let mut command = home.command(&format!(
+            "kubectl -c one -- patch secret {name}-credentials -n {namespace} -p"
+        ));
+        assert!(command.arg(patch).status().expect("pipe runs").success());
+        home.ok(&format!("kubectl -c one -- delete pod {name}-0 -n {namespace}"));
+    }
+    for (name, namespace) in &there {
+        home.ok(&format!("kubectl -c one -- wait pod/{name}-0 -n {namespace} --for=condition=Ready --timeout=120s"));
+    }
+    let output = home.run("smoke one --json");
+    assert_eq!(output.status.code(), Some(5), "{}", super::host::text(&output));
+    let line = String::from_utf8_lossy(&output.stdout);
+    let seen: Value = serde_json::from_str(line.lines().last().unwrap_or_default()).expect("JSON");
+    for (name, _) in &there {
+        let report = named(&seen["data"]["reports"], "component", name);
+        assert_eq!(report["passed"], false, "{report}");
+        let said = report["evidence"].as_str().unwrap_or_default();
+        assert!(said.contains("last events: "), "{report}");
+        assert!(
+            said.contains("somebody changed it") && !said.contains("somebody-elses"),
+            "{report}"
+        );
+    }
+}
+
 /// Buckets that the profile names are there; one that goes is made again, and nothing else is done.
 pub fn buckets_are_made_again(home: &Home) {
     let s3 = S3::new(home);

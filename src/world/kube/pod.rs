@@ -162,9 +162,6 @@ impl Kube {
         let mut text = String::new();
         for pod in pods {
             let _infallible = write!(text, "{}pod {}", separator(&text), summary(&pod));
-            if pod.ready {
-                continue;
-            }
             match self.events(namespace, &pod.uid, EXPLAIN_EVENTS).await {
                 Ok(events) if events.is_empty() => {}
                 Ok(events) => {
