@@ -181,3 +181,36 @@ impl Known {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::spec::lock_file::{Anchor, Source};
+    use crate::trust::policy::Verdict;
+
+    fn locked(platforms: &[&str], class: Class, stand_in: Option<&str>) -> Known {
+        let platforms = platforms.iter().map(|name| ((*name).to_owned(), String::new()));
+        let (words, stand_in) = (String::new(), stand_in.map(str::to_owned));
+        Known::of_lock(&Locked {
+            profiles: BTreeSet::new(),
+            source: Source::Upstream,
+            anchor: Anchor::Config { config: String::new(), served: None, media_type: None },
+            platforms: platforms.collect::<BTreeMap<_, _>>(),
+            evidence: Verdict { class, words, by: None, stand_in },
+            at: jiff::Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    #[test]
+    fn the_lock_says_what_an_image_is_made_for() {
+        let both = locked(&["linux/amd64", "linux/arm64/v8"], Class::None, None);
+        assert!(both.named && both.is_for("amd64") && both.is_for("arm64"));
+        assert!(!both.is_for("arm"), "the beginning of a name is not the name");
+        let windows = locked(&["windows/amd64"], Class::None, None);
+        assert!(!windows.is_for("amd64"));
+        assert!(!locked(&["linux/amd64"], Class::Built, None).named);
+        assert!(!locked(&["linux/amd64"], Class::None, Some("another")).named);
+    }
+}

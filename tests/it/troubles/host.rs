@@ -182,6 +182,30 @@ fn a_vpn_has_the_range() {
     );
 }
 
+/// In a mount namespace of its own, with the CPU of an old machine.
+#[test]
+fn the_cpu_lacks_something() {
+    if skipped("troubles::host::the_cpu_lacks_something", !is_root(), "needs root") {
+        return;
+    }
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let scene = scene(move |request| asks_for_image(request).then(|| image(arch)));
+    scene.env.write("cpuinfo", "flags\t\t: sse4_2\nFeatures\t: fp\n");
+    scene
+        .env
+        .write("profiles/none.yaml", &super::NONE.replace("[]", "[{name: new, namespace: x}]"));
+    scene.env.write(
+        "profiles/components/new.yaml",
+        "apiVersion: pipe.dev/v1alpha1\nkind: Component\nname: new\ndescription: new\nchart: nats\n\
+         images: [registry.example/new:1]\nrequires: {cpu: {amd64: [avx2], arm64: [avx2]}}\n\
+         sizes: {single: {}}\nready: [{statefulSet: new, within: 1m}]\n",
+    );
+    let script = "/bin/mount --bind cpuinfo /proc/cpuinfo && exec \"$@\"";
+    let under = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh"];
+    let up = ["up", "one", "--node-image", NODE, "--json"];
+    hold("cpu-feature", &scene.env.pipe_under(&under, up).result(), &[]);
+}
+
 /// `/proc` is a file system without any room.
 #[test]
 fn the_disk_is_full() {
