@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::host::podman;
 use super::pipe::Home;
-use super::{Case, backups, cql, part, services};
+use super::{Case, backups, cql, footprint, part, services};
 
 pub const CASES: [Case; 5] = [
     Case::new("single_from_nothing_to_proven_and_back", single),
@@ -78,6 +78,7 @@ fn single() {
     assert_eq!(journal().expect("a journal"), before);
 
     settings_and_secrets(&home);
+    footprint::has_room(&home, &services::SERVICES);
     let (_, restarted) = home.stream("smoke one --restart");
     services::survived(&restarted);
     services::are_proven_from_a_pod(&home);
@@ -113,6 +114,7 @@ fn single() {
     assert!(refused.contains("--replace"), "{refused}");
     home.write_cluster("one", &one);
 
+    services::wrong_credentials_are_named(&home);
     services::a_strict_profile_takes_no_stand_in(&home);
     part("cassandra_is_proven", cql::no_cassandra(), || {
         cql::with_cassandra(&home);
@@ -124,8 +126,6 @@ fn single() {
         home.ok("up one --profile none --prune --delete-data");
         cql::is_proven(&home, "scylladb", "scylladb-source-available");
     });
-
-    services::wrong_credentials_are_named(&home);
 
     home.ok("teardown one");
     home.assert_clean();

@@ -32,6 +32,7 @@ mod cql;
 mod engine;
 mod failure;
 mod filling;
+mod footprint;
 mod foundationdb;
 mod host;
 mod images;

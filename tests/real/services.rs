@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::pipe::Home;
 
-const SERVICES: [&str; 3] = ["nats", "clickhouse", "minio"];
+pub const SERVICES: [&str; 3] = ["nats", "clickhouse", "minio"];
 
 /// What is not to be had everywhere: proven as the others are where the engine has it, else left out, and
 /// never called ready.
