@@ -459,9 +459,11 @@ impl Status {
             ]);
         }
         let _ = write!(text, "{components}");
-        for component in &self.components {
-            if let Some(why) = &component.skipped {
-                let _ = write!(text, "\n{} is NOT ready, it was skipped: {why}\n", component.name);
+        let mut gap = "\n";
+        for ComponentLine { name, skipped, .. } in &self.components {
+            if let Some(why) = skipped {
+                let _ = writeln!(text, "{gap}{name} is NOT ready, it was skipped: {why}");
+                gap = "";
             }
         }
         text
