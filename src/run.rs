@@ -49,6 +49,7 @@ pub mod logs;
 pub mod node;
 mod nodes;
 pub mod observe;
+mod own_pod;
 mod perform;
 mod platform;
 mod pod_fault;

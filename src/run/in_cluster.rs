@@ -12,37 +12,18 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use serde_json::json;
 
-use super::cache::fill;
 use super::context::Context;
-use super::images::made::Made;
-use super::images::{node_store, open_cache};
+use super::own_pod::{self, NAMESPACE, OwnPod};
 use super::wait::Seen;
 use crate::provider::labels;
 use crate::smoke::{Driver, Errand, REACH, Report, Target};
-use crate::spec::{Arch, Component, ImageName};
-use crate::world::engine::Stdin;
-use crate::world::executable::Executable;
+use crate::spec::Component;
 use crate::world::kube::log::LogRange;
 use crate::world::kube::{JobState, Kube};
 use crate::{Error, Result};
 
-/// What pods call the image, without its tag.
-const IMAGE: &str = "localhost/pipe/probe";
-
-/// Where the Job runs: every cluster has it.
-const NAMESPACE: &str = "kube-system";
-
 /// Label of its objects; the value tells one run from another.
 const LABEL: &str = "pipe.dev/probe";
-
-/// Where its program lies in the image.
-const FOLDER: &str = "/pipe";
-
-/// Where the Secret is mounted.
-const ERRANDS: &str = "/errands";
-
-/// The Secret's only key.
-const FILE: &str = "errands.json";
 
 /// Until its pod runs: one image over the host's own network, unpacked.
 const STARTS: Duration = Duration::from_secs(120);
@@ -73,17 +54,14 @@ pub(super) async fn prove(
     let mut errands = Vec::new();
     let mut within = STARTS;
     for Wanted { component, driver, target, within: own } in wanted {
-        let (host, port) = service(kube, component).await?;
+        let (host, port) = own_pod::service(kube, component).await?;
         let target = Target { host, port: Some(port), ..target };
         within += own + REACH;
         errands.push(Errand { driver, target, within: own, reach: REACH });
     }
-    let executable = Executable::running()?;
-    let image = format!("{IMAGE}:{}", executable.fingerprint());
-    let command = executable.command(FOLDER);
-    deliver(context, id, executable, &command, &image).await?;
+    let pod = OwnPod::deliver(context, id, "probe").await?;
     let nonce = format!("{:08x}", rand::random::<u32>());
-    let job = Job { name: format!("pipe-probe-{nonce}"), nonce, image, command, within };
+    let job = Job { name: format!("pipe-probe-{nonce}"), nonce, pod, within };
     let text = serde_json::to_string(&errands).map_err(|why| Error::bug(why.to_string()))?;
     let ran = job.run(context, kube, id, text).await;
     let cleared = job.clear(kube).await;
@@ -99,67 +77,10 @@ pub(super) async fn prove(
     Ok(reports)
 }
 
-/// By what name and port pods reach a component.
-async fn service(kube: &Kube, component: &Component) -> Result<(String, u16)> {
-    let (name, namespace) = (component.name.as_str(), component.namespace.as_str());
-    let smoke = component.definition.smoke.as_ref();
-    let port = smoke.and_then(|smoke| smoke.port.as_deref()).unwrap_or_default();
-    let found = kube.service_port(namespace, name, port).await?.ok_or_else(|| {
-        let what = format!("component {name} cannot be checked from a pod");
-        Error::failed("probe-service", what)
-            .because(format!("there is no service {namespace}/{name} with a port called {port}"))
-            .hint("give its chart a Service of its name, with that port")
-    })?;
-    // With its last dot, so that no search domain is tried first.
-    Ok((format!("{name}.{namespace}.svc.cluster.local."), found))
-}
-
-/// Has every node able to run the image: through the cache and past its verifier, where there is one.
-async fn deliver(
-    context: &Context,
-    id: &str,
-    executable: Executable,
-    command: &[String],
-    image: &str,
-) -> Result<()> {
-    let (files, arch) = (executable.files(FOLDER), Arch::of_host()?);
-    if context.spec()?.profile.policy.is_cached() {
-        let image = &ImageName::parse(image).map_err(Error::bug)?;
-        let cache = open_cache(context).await?;
-        let there = cache.look(image).await?;
-        if there.is_some_and(|there| there.signed_by.is_some()) {
-            return Ok(());
-        }
-        let repository = cache.repository(image)?;
-        context.events.progress(id, "putting pipe's own image into the cache");
-        let made = Made::of(arch, files, &json!({"Entrypoint": command}))?;
-        made.put(&repository, None).await?;
-        return fill::seal(&cache, &repository, image, &made.manifest).await;
-    }
-    let mut lacking = Vec::new();
-    for node in &context.spec()?.cluster.nodes {
-        if !node_store::images(&context.world.engine, &node.host).await?.contains_key(image) {
-            lacking.push(node.host.as_str());
-        }
-    }
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    context.events.progress(id, "copying pipe's own image into the nodes");
-    let archive = Made::of(arch, files, &json!({"Entrypoint": command}))?.archive(image)?;
-    for host in lacking {
-        let import = node_store::ctr(["images", "import", "--snapshotter=overlayfs", "-"]);
-        let import = import.within(STARTS).stdin(Stdin::Bytes(archive.clone().into()));
-        context.world.engine.exec(host, import).await?.checked()?;
-    }
-    Ok(())
-}
-
 struct Job {
     name: String,
     nonce: String,
-    image: String,
-    command: Vec<String>,
+    pod: OwnPod,
     within: Duration,
 }
 
@@ -178,7 +99,7 @@ impl Job {
     ) -> Result<String> {
         let mut labels = labels::ours(None);
         labels.insert(LABEL.to_owned(), self.nonce.clone());
-        let secret = BTreeMap::from([(FILE.to_owned(), errands)]);
+        let secret = BTreeMap::from([(own_pod::FILE.to_owned(), errands)]);
         kube.put_secret(NAMESPACE, &self.name, &secret, &labels).await?;
         kube.make_job(NAMESPACE, self.object(&labels)).await?;
         let what = "the checks in the cluster did not end";
@@ -224,35 +145,7 @@ impl Job {
                 "ttlSecondsAfterFinished": 600,
                 "template": {
                     "metadata": {"labels": labels},
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "automountServiceAccountToken": false,
-                        "terminationGracePeriodSeconds": 0,
-                        "containers": [{
-                            "name": "probe",
-                            "image": self.image,
-                            "imagePullPolicy": "IfNotPresent",
-                            "command": self.command,
-                            "args": ["probe", format!("{ERRANDS}/{FILE}")],
-                            "env": [{"name": "HOME", "value": "/tmp"}],
-                            "volumeMounts": [
-                                {"name": "errands", "mountPath": ERRANDS, "readOnly": true},
-                                {"name": "scratch", "mountPath": "/tmp"},
-                            ],
-                            "securityContext": {
-                                "allowPrivilegeEscalation": false,
-                                "readOnlyRootFilesystem": true,
-                                "runAsNonRoot": true, "runAsUser": 65_532,
-                                "capabilities": {"drop": ["ALL"]},
-                                "seccompProfile": {"type": "RuntimeDefault"},
-                            },
-                        }],
-                        "securityContext": {"fsGroup": 65_532},
-                        "volumes": [
-                            {"name": "errands", "secret": {"secretName": self.name, "defaultMode": 0o440}},
-                            {"name": "scratch", "emptyDir": {}},
-                        ],
-                    },
+                    "spec": self.pod.spec(&self.name),
                 },
             },
         })
