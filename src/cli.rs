@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 pub mod app;
 pub mod backup;
+pub mod backup_errand;
 pub mod completion;
 pub mod doctor;
 pub mod env;
@@ -78,6 +79,7 @@ enum Command {
     Up(up::Args),
     Plan(plan::Args),
     Probe(probe::Args),
+    BackupErrand(backup_errand::Args),
     Status(status::Args),
     Smoke(smoke::Args),
     Stop(stop::Args),
@@ -169,6 +171,7 @@ impl Cli {
             Command::Trust(args) => trust::run(app, args).await.map(|()| 0),
             Command::Forward(args) => forward::run(app, args).await.map(|()| 0),
             Command::Probe(args) => probe::run(app, args).await.map(|()| 0),
+            Command::BackupErrand(args) => backup_errand::run(app, args).await.map(|()| 0),
             Command::Init(args) => init::run(app, &args).map(|()| 0),
             Command::Completion(args) => completion::run(app, &args).map(|()| 0),
             Command::Man(args) => man::run(app, &args).map(|()| 0),

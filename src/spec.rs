@@ -505,7 +505,7 @@ pub struct Definition {
 }
 
 /// How many backups stay: of each of the last days, weeks and months the newest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Keep {
     /// Days.
     pub daily: u32,

@@ -8,7 +8,7 @@ use super::cluster_name;
 use crate::backup::shelf::{self, Entry, State};
 use crate::report::{Table, format};
 use crate::run::backup::prune::{self, Going};
-use crate::run::backup::{Made, PlaceName, back_up, look};
+use crate::run::backup::{Made, PlaceName, back_up, look, schedule};
 use crate::{Error, Result};
 
 /// Back up the data of a cluster's components, with each service's own means
@@ -32,6 +32,7 @@ pub struct Args {
 enum Command {
     List(List),
     Prune(Prune),
+    Schedule(Schedule),
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,11 +83,42 @@ struct Prune {
     yes: bool,
 }
 
+/// Have the cluster back itself up every night, into a store of its own; or say what it does
+///
+/// A CronJob with pipe's own program as its image does what `pipe backup` does, retention too.
+/// `pipe backup list --from s3:` shows what it made. A store is not backed up into itself.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  pipe backup schedule dev\n  pipe backup schedule dev nats --at '30 */6 * * *'\n  \
+                        pipe backup schedule dev --show\n  pipe backup schedule dev --off"
+)]
+struct Schedule {
+    /// The cluster
+    #[arg(default_value = "dev")]
+    cluster: String,
+    /// Only these components
+    #[arg(value_name = "COMPONENT", conflicts_with_all = ["show", "off"])]
+    components: Vec<String>,
+    /// When: minute, hour, day, month and day of the week, as cron has them, in UTC
+    #[arg(long, value_name = "TIMES", default_value = schedule::NIGHTLY)]
+    at: String,
+    /// Where to: s3:COMPONENT[/BUCKET], a store of the cluster itself
+    #[arg(long, value_name = "PLACE", default_value = "s3:", value_parser = PlaceName::parse)]
+    to: PlaceName,
+    /// Only say what the cluster does
+    #[arg(long)]
+    show: bool,
+    /// No more; what was made stays
+    #[arg(long, conflicts_with = "show")]
+    off: bool,
+}
+
 pub(super) async fn run(app: &App, args: Args) -> Result<u8> {
     match args.command {
         None => make(app, args.make).await,
         Some(Command::List(args)) => list(app, args).await.map(|()| 0),
         Some(Command::Prune(args)) => remove(app, args).await.map(|()| 0),
+        Some(Command::Schedule(args)) => plan(app, args).await.map(|()| 0),
     }
 }
 
@@ -137,6 +169,41 @@ async fn make(app: &App, args: Make) -> Result<u8> {
 fn line(made: &Made) -> String {
     let Made { component, id, holds, bytes, seconds, .. } = made;
     format!("{component}: {id}, {holds}, {} in {seconds:.1} s", format::bytes(*bytes))
+}
+
+async fn plan(app: &App, args: Schedule) -> Result<()> {
+    let cluster = cluster_name(&args.cluster)?;
+    let now = app.narrated(async |events| {
+        let sources = app.sources()?;
+        let environment = app.environment(&sources, events);
+        if args.show {
+            return schedule::look(&environment, &cluster).await;
+        }
+        let _lock = app.lock(&cluster, "backup schedule", events).await?;
+        match args.off {
+            true => schedule::unschedule(&environment, &cluster).await,
+            false => {
+                let Schedule { components, to, at, .. } = &args;
+                schedule::schedule(&environment, &cluster, components, to, at).await
+            }
+        }
+    });
+    let now = now.await?;
+    if app.global.json {
+        return app.report.result("backup schedule", Ok(&now));
+    }
+    app.print(&match &now.at {
+        None => format!("{cluster} makes no backups by itself\n"),
+        Some(at) => {
+            let told = |time: Option<jiff::Timestamp>| {
+                time.map_or_else(|| "never".to_owned(), |time| time.to_string())
+            };
+            let (last, whole) = (told(now.last), told(now.last_whole));
+            format!(
+                "{cluster} backs itself up at {at} (UTC); last begun: {last}; last whole: {whole}\n"
+            )
+        }
+    })
 }
 
 /// `backup list --json`.

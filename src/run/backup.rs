@@ -22,6 +22,7 @@ use crate::{Error, Result};
 mod places;
 pub mod prune;
 mod restore;
+pub mod schedule;
 
 pub use places::PlaceName;
 use prune::Going;
@@ -98,6 +99,35 @@ struct Chosen {
 }
 
 impl Chosen {
+    /// Leaves out the store that backups go into.
+    ///
+    /// # Errors
+    /// It was asked for by its name.
+    fn keep_out_of_itself(
+        &mut self,
+        to: &PlaceName,
+        place: &Place,
+        asked: &[String],
+    ) -> Result<()> {
+        let within = self.subjects().find(|subject| to.is_within(place, subject));
+        let Some(name) = within.map(|subject| subject.name.clone()) else { return Ok(()) };
+        let why = "a backup of a store in itself would be lost with it; name a folder: --to DIR";
+        if !asked.is_empty() {
+            let what = format!("{name} cannot be backed up into {place}");
+            return Err(Error::usage("backup-within-itself", what).because(why));
+        }
+        self.names.retain(|other| *other != name);
+        self.left_out.push(LeftOut { component: name, why: why.to_owned() });
+        Ok(())
+    }
+
+    /// Tells what is left out.
+    fn warn(&self, environment: &Environment<'_>) {
+        for LeftOut { component, why } in &self.left_out {
+            environment.events.warn(format!("{component} is not backed up: {why}"));
+        }
+    }
+
     fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.all.iter().filter(|subject| self.names.contains(&subject.name))
     }
@@ -122,20 +152,19 @@ pub async fn back_up(
 ) -> Result<BackedUp> {
     let mut chosen = choose(environment, cluster, names)?;
     let place = to.open(cluster, &chosen.all)?;
+    chosen.keep_out_of_itself(to, &place, names)?;
+    chosen.warn(environment);
+    make(environment, cluster, chosen, place).await
+}
+
+/// Backs up what was chosen, and lets go what retention does not keep.
+async fn make(
+    environment: &Environment<'_>,
+    cluster: &ClusterName,
+    chosen: Chosen,
+    place: Place,
+) -> Result<BackedUp> {
     let events = &environment.events;
-    let within = chosen.subjects().find(|subject| to.is_within(&place, subject));
-    if let Some(name) = within.map(|subject| subject.name.clone()) {
-        let why = "a backup of a store in itself would be lost with it; name a folder: --to DIR";
-        if !names.is_empty() {
-            let what = format!("{name} cannot be backed up into {place}");
-            return Err(Error::usage("backup-within-itself", what).because(why));
-        }
-        chosen.names.retain(|other| *other != name);
-        chosen.left_out.push(LeftOut { component: name, why: why.to_owned() });
-    }
-    for LeftOut { component, why } in &chosen.left_out {
-        events.warn(format!("{component} is not backed up: {why}"));
-    }
     if let (Place::Bucket(bucket), true) = (&place, !chosen.names.is_empty()) {
         bucket.ensure().await?;
     }

@@ -32,7 +32,7 @@ pub use admission::Admission;
 pub use canary::Probe;
 pub use drain::{Claim, Eviction, LocalVolume};
 pub use exec::Said;
-pub use job::JobState;
+pub use job::{CronState, JobState};
 pub use node::{NodeState, Taint};
 pub use object::StorageClassState;
 pub use pod::PodState;

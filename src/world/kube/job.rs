@@ -1,6 +1,7 @@
 //! Jobs: work that ends.
 
-use k8s_openapi::api::batch::v1::Job;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
@@ -18,6 +19,17 @@ pub enum JobState {
     Complete,
     /// It ended otherwise, or too late.
     Failed,
+}
+
+/// What a CronJob does and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CronState {
+    /// Its times, as cron has them.
+    pub schedule: String,
+    /// When it last began a Job.
+    pub last: Option<Timestamp>,
+    /// When a Job of it last ended well.
+    pub last_whole: Option<Timestamp>,
 }
 
 impl Kube {
@@ -52,6 +64,32 @@ impl Kube {
                 (true, _) => JobState::Complete,
                 (false, true) => JobState::Failed,
                 (false, false) => JobState::Active,
+            }
+        }))
+    }
+
+    /// Makes a CronJob, or gives an existing one exactly this specification.
+    ///
+    /// # Errors
+    /// Those of every request; times that no clock has are refused by the API server.
+    pub async fn apply_cron_job(&self, namespace: &str, object: &Value) -> Result<()> {
+        self.apply_typed(&Api::<CronJob>::namespaced(self.client.clone(), namespace), object).await
+    }
+
+    /// What a CronJob does and did; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn cron_job(&self, namespace: &str, name: &str) -> Result<Option<CronState>> {
+        let api = Api::<CronJob>::namespaced(self.client.clone(), namespace);
+        let what = format!("read cronjob {namespace}/{name}");
+        let job = self.call(&what, api.get_opt(name)).await?;
+        Ok(job.map(|job| {
+            let status = job.status.unwrap_or_default();
+            CronState {
+                schedule: job.spec.schedule,
+                last: status.last_schedule_time.map(|time| time.0),
+                last_whole: status.last_successful_time.map(|time| time.0),
             }
         }))
     }
