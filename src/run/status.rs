@@ -1,7 +1,6 @@
 //! `status`: what is there, re-read; the receipt only says what was last done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -10,17 +9,18 @@ use super::{api_fault, observe, preconditions};
 use crate::plan::observed::{NodeFacts, NodeStage};
 use crate::plan::{Observed, Reservation};
 use crate::provider::kind;
-use crate::provider::registry::Software;
-use crate::report::Table;
 use crate::spec::source::Sources;
-use crate::spec::{
-    Arch, ClusterName, Component, ImageName, ImagePolicy, NetworkMode, Node, ProfileName, Spec,
-};
+use crate::spec::{Arch, ClusterName, Component, NetworkMode, Node, ProfileName, Spec};
 use crate::state::paths::Paths;
 use crate::state::receipt::Receipt;
 use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
+
+mod cache;
+mod text;
+
+pub use cache::CacheLine;
 
 /// `pipe status`.
 #[derive(Debug, Serialize)]
@@ -57,89 +57,6 @@ pub struct Status {
     pub components: Vec<ComponentLine>,
     /// What was last done.
     pub last: Receipt,
-}
-
-/// The local cache as this cluster sees it.
-#[derive(Debug, Serialize)]
-pub struct CacheLine {
-    /// `zot` or `distribution`.
-    pub software: String,
-    /// `running`, `stopped` or `missing`.
-    pub state: &'static str,
-    /// On this host.
-    pub address: String,
-    /// What it does not protect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unprotected: Option<&'static str>,
-    /// What becomes of images that nobody signed: `reported`, `refused`; `not refused` where a node
-    /// was not seen to refuse one.
-    pub unsigned: &'static str,
-    /// Nodes that were seen to refuse what is not signed.
-    pub proven: usize,
-    /// Whether the API server refuses pods by the names of their images, or warns of them.
-    pub names: bool,
-    /// Images of the profile that it has, with a signature that counts.
-    pub signed: usize,
-    /// Images of the profile.
-    pub images: usize,
-}
-
-impl CacheLine {
-    /// What is there of it; `None` for a profile without.
-    fn of(observed: &Observed, spec: &Spec) -> Option<CacheLine> {
-        if !spec.profile.policy.is_cached() {
-            return None;
-        }
-        let registry = observed.registry.as_ref();
-        let images: BTreeSet<&ImageName> =
-            spec.profile.components.iter().flat_map(|it| &it.definition.images).collect();
-        let held = registry.iter().flat_map(|registry| registry.images.values());
-        let signed = held.filter(|image| image.signed_by.is_some()).count();
-        let software = registry.map_or("none", |registry| registry.software.as_str());
-        let told = |node: &Node| observed.nodes.get(&node.host).map(|facts| &facts.told);
-        let is_proven = |node: &&Node| {
-            told(node).is_some_and(|told| !told.proven.is_empty() && told.proven == told.verifier)
-        };
-        let proven = spec.cluster.nodes.iter().filter(is_proven).count();
-        let unsigned = match spec.profile.policy {
-            ImagePolicy::Enforce if proven == spec.cluster.nodes.len() => "refused",
-            ImagePolicy::Enforce => "not refused",
-            ImagePolicy::Warn | ImagePolicy::Off => "reported",
-        };
-        Some(CacheLine {
-            unsigned,
-            proven,
-            names: observed.live.as_ref().is_some_and(|live| live.admission.is_some()),
-            state: match registry {
-                None => "missing",
-                Some(registry) if registry.running => "running",
-                Some(_) => "stopped",
-            },
-            address: registry.map(|it| format!("127.0.0.1:{}", it.port)).unwrap_or_default(),
-            unprotected: Software::parse(software).and_then(Software::unprotected),
-            software: software.to_owned(),
-            signed,
-            images: images.len(),
-        })
-    }
-}
-
-impl std::fmt::Display for CacheLine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let CacheLine { software, state, address, signed, images, proven, .. } = self;
-        write!(f, "{signed} of {images} signed in the cache ({software} on {address}, {state}); ")?;
-        match self.unsigned {
-            "refused" => write!(f, "enforced: {proven} nodes were seen to refuse unsigned ones"),
-            "not refused" => write!(f, "NOT enforced: only {proven} nodes were seen to refuse"),
-            _ => f.write_str("unsigned ones run, containerd's log names them"),
-        }?;
-        if !self.names {
-            f.write_str("; the API server does not look at names")?;
-        }
-        // Of what the node starts with nothing is pulled, so nothing is asked.
-        f.write_str("; outside of it: the node image and what it brings, the cache's own image")?;
-        self.unprotected.map_or(Ok(()), |what| write!(f, "; {what}"))
-    }
 }
 
 /// An image and where it is from.
@@ -395,77 +312,5 @@ fn component_state(observed: &Observed, component: &Component) -> String {
         Some(release) if release.status != "deployed" => release.status.clone(),
         Some(_) if live.ready.contains(&component.name) => "ready".to_owned(),
         Some(_) => "not ready".to_owned(),
-    }
-}
-
-impl Status {
-    /// For people.
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        let policy = if self.network_policy { "enforced" } else { "not enforced" };
-        let _ = writeln!(text, "cluster {}: {}", self.cluster, self.state);
-        let _ = writeln!(text, "  provider   {} on {}", self.provider, self.engine);
-        let _ = writeln!(text, "  context    {}", self.context);
-        let fault = self.api_fault.as_ref().map(|why| format!(", silent: {why}"));
-        let fault = fault.unwrap_or_default();
-        let _ = writeln!(text, "  api        {}{fault}", self.api.as_deref().unwrap_or("-"));
-        let network = self.pod_network.as_str();
-        let _ = writeln!(text, "  pods       {network} network, network policies {policy}");
-        if let Some(cache) = &self.cache {
-            let _ = writeln!(text, "  images     {cache}");
-        }
-        let _ = writeln!(text, "  node image {}{}", self.node_image.name, self.node_image.origin());
-        text.push('\n');
-        let heading = [
-            "NODE",
-            "CONTAINER",
-            "STATE",
-            "FIDELITY",
-            "ROLE",
-            "ZONE",
-            "ARCH",
-            "ACCELERATOR",
-            "ADDRESS",
-        ];
-        let mut nodes = Table::new(heading);
-        for node in &self.nodes {
-            let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-            nodes.row([
-                node.name.clone(),
-                node.host.clone(),
-                node.state.to_owned(),
-                node.fidelity.clone(),
-                dash(&node.role),
-                dash(&node.zone),
-                dash(&node.arch),
-                dash(&node.accelerator),
-                dash(&node.address),
-            ]);
-        }
-        let _ = writeln!(text, "{nodes}");
-        let mut components =
-            Table::new(["COMPONENT", "NAMESPACE", "STATE", "IMAGE", "ON THIS HOST"]);
-        for component in &self.components {
-            let images: Vec<String> =
-                component.images.iter().map(|i| format!("{}{}", i.name, i.origin())).collect();
-            let endpoints: Vec<String> =
-                component.endpoints.iter().map(|e| format!("{} {}", e.name, e.address)).collect();
-            components.row([
-                component.name.clone(),
-                component.namespace.clone(),
-                component.state.clone(),
-                images.join(", "),
-                endpoints.join(", "),
-            ]);
-        }
-        let _ = write!(text, "{components}");
-        let mut gap = "\n";
-        for ComponentLine { name, skipped, .. } in &self.components {
-            if let Some(why) = skipped {
-                let _ = writeln!(text, "{gap}{name} is NOT ready, it was skipped: {why}");
-                gap = "";
-            }
-        }
-        text
     }
 }
