@@ -21,6 +21,7 @@ mod api_server;
 mod backups;
 mod bad_days;
 mod bad_days_nodes;
+mod bad_days_services;
 mod cache;
 #[allow(dead_code, reason = "the document is made in tests/it")]
 #[path = "../troubles/case.rs"]
@@ -129,6 +130,7 @@ fn main() {
     cases.extend(kill::CASES);
     cases.extend(live::CASES);
     cases.extend(bad_days_nodes::CASES);
+    cases.extend(bad_days_services::CASES);
     cases.extend(matrix::CASES);
     cases.extend(release::CASES);
     // libtest takes one filter; a person debugging wants several.
