@@ -15,6 +15,7 @@ pub mod backup_errand;
 pub mod completion;
 pub mod doctor;
 pub mod env;
+mod errand;
 pub mod forward;
 pub mod images;
 pub mod init;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::app::App;
+use super::errand;
+use crate::Result;
 use crate::run::backup::schedule::{self, Errand};
-use crate::{Error, Result};
 
 /// Back up what a file names into the store that it names
 #[derive(Debug, clap::Args)]
@@ -15,12 +16,7 @@ pub struct Args {
 }
 
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Error::failed("errand-file", format!("{} cannot be read", args.file.display()))
-            .because(error)
-    };
-    let text = std::fs::read(&args.file).map_err(|error| unreadable(&error))?;
-    let errand: Errand = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
+    let errand: Errand = errand::read(&args.file, "errand-file")?;
     let sources = app.sources()?;
     let done = app.narrated(async |events| {
         schedule::carry_out(&app.environment(&sources, events), errand).await

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use futures::FutureExt as _;
 
 use super::app::App;
+use super::errand;
 use crate::smoke::{self, Errand, Surroundings};
 use crate::{Error, Result};
 
@@ -19,12 +20,7 @@ pub struct Args {
 /// Runs the command. A failed check is in its report: only what kept the checks from being made is an
 /// error.
 pub(super) async fn run(app: &App, args: Args) -> Result<()> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Error::failed("probe-file", format!("{} cannot be read", args.file.display()))
-            .because(error)
-    };
-    let text = std::fs::read(&args.file).map_err(|error| unreadable(&error))?;
-    let errands: Vec<Errand> = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
+    let errands: Vec<Errand> = errand::read(&args.file, "probe-file")?;
     for errand in errands {
         let surroundings = Surroundings {
             restart: Box::new(|| {
