@@ -113,6 +113,23 @@ impl Context {
         }
     }
 
+    /// What they share on a cluster that is there, of which its files are known; the user's interruption
+    /// stops them.
+    pub fn of_files(
+        environment: &Environment<'_>,
+        world: &Arc<World>,
+        reservation: Reservation,
+        spec: Spec,
+    ) -> Context {
+        let cluster = spec.cluster.name.clone();
+        Context {
+            spec: Some(spec),
+            reservation: Some(reservation),
+            stop: environment.cancel.clone(),
+            ..Context::new(environment, world, &cluster)
+        }
+    }
+
     /// The cluster's state folder.
     pub fn state(&self) -> ClusterFolder {
         self.paths.cluster(&self.cluster)

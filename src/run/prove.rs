@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::context::Context;
 use super::in_cluster::{self, Wanted};
 use super::observe;
-use super::status::{no_cluster, spec_of};
+use super::status::known;
 use super::up::Environment;
 use crate::smoke::{NotChecked, Report};
 use crate::spec::{ClusterName, Component, Profile, Skipped};
-use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
 
@@ -46,18 +43,10 @@ pub async fn prove(
     names: &[String],
     from: From,
 ) -> Result<Proof> {
-    let paths = environment.paths;
-    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let spec = spec_of(environment.sources, paths, cluster, &reservation, &[])?;
-    let chosen = choose(&spec.profile, names)?;
+    let (reservation, spec) = known(environment.sources, environment.paths, cluster)?;
+    let mut chosen = choose(&spec.profile, names)?;
     let world = World::connect(environment.env, environment.engine).await?;
-    let context = Context {
-        spec: Some(spec.clone()),
-        reservation: Some(reservation),
-        stop: CancellationToken::clone(&environment.cancel),
-        ..Context::new(environment, &Arc::new(world), cluster)
-    };
-    let mut chosen = chosen;
+    let context = Context::of_files(environment, &Arc::new(world), reservation, spec.clone());
     for component in &mut chosen {
         component.stand_in = observe::stand_in(&context.world, &spec, component).await;
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::handed_files;
 
-use super::status::{no_cluster, spec_of};
+use super::status::known;
 use crate::Result;
 use crate::plan::Reservation;
 use crate::spec::source::Sources;
@@ -13,7 +13,6 @@ use crate::spec::template::{self, Piece};
 use crate::spec::{ClusterName, Component, Skipped};
 use crate::state::credentials::{ComponentCredentials, Credentials};
 use crate::state::paths::Paths;
-use crate::state::reservation;
 
 /// Settings by name, of every component of the profile the cluster was last brought up with, and
 /// what is to be said of those that are left out.
@@ -26,8 +25,7 @@ pub async fn settings(
     cluster: &ClusterName,
 ) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     let state = paths.cluster(cluster);
-    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let spec = spec_of(sources, paths, cluster, &reservation, &[])?;
+    let (reservation, spec) = known(sources, paths, cluster)?;
     let store = Credentials::load(&state)?;
     let mut settings = BTreeMap::new();
     let mut notes = Vec::new();

@@ -210,6 +210,20 @@ pub async fn status(
     })
 }
 
+/// What is known of a cluster on this host alone: what it was given, and its files as [`spec_of`] has them.
+///
+/// # Errors
+/// There is no such cluster, or its files cannot be read, or are wrong by now.
+pub fn known(
+    sources: &Sources,
+    paths: &Paths,
+    cluster: &ClusterName,
+) -> Result<(Reservation, Spec)> {
+    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
+    let spec = spec_of(sources, paths, cluster, &reservation, &[])?;
+    Ok((reservation, spec))
+}
+
 /// The files of a cluster, with the profile it was last brought up with, less what was left out of it then,
 /// and the nodes that were `added` to it.
 ///

@@ -2,12 +2,11 @@
 
 use super::{LeftOut, PlaceName};
 use crate::backup::{Driver, Place, Target};
-use crate::run::status::{no_cluster, spec_of};
+use crate::run::status;
 use crate::run::up::Environment;
 use crate::spec::{ClusterName, Component, ComponentName, Keep};
 use crate::state::credentials::Credentials;
 use crate::state::receipt::Receipt;
-use crate::state::reservation;
 use crate::{Error, Result};
 
 /// A component, and how it is reached.
@@ -70,10 +69,9 @@ pub(super) fn choose(
     names: &[String],
 ) -> Result<Chosen> {
     let paths = environment.paths;
-    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
+    let (reservation, spec) = status::known(environment.sources, paths, cluster)?;
     let state = paths.cluster(cluster);
     let last = Receipt::load(&state)?;
-    let spec = spec_of(environment.sources, paths, cluster, &reservation, &[])?;
     let components = &spec.profile.components;
     known(components, names)?;
     let store = Credentials::load(&state)?;

@@ -18,10 +18,9 @@ use crate::backup::{Driver, Target};
 use crate::provider::labels;
 use crate::run::context::Context;
 use crate::run::own_pod::{self, NAMESPACE, OwnPod};
-use crate::run::status::{no_cluster, spec_of};
+use crate::run::status::known;
 use crate::run::up::Environment;
 use crate::spec::{ClusterName, ComponentName, Keep};
-use crate::state::reservation;
 use crate::world::World;
 use crate::{Error, Result};
 
@@ -178,16 +177,9 @@ pub async fn carry_out(environment: &Environment<'_>, errand: Errand) -> Result<
 }
 
 async fn context(environment: &Environment<'_>, cluster: &ClusterName) -> Result<Context> {
-    let paths = environment.paths;
-    let reservation = reservation::load(paths, cluster)?.ok_or_else(|| no_cluster(cluster))?;
-    let spec = spec_of(environment.sources, paths, cluster, &reservation, &[])?;
+    let (reservation, spec) = known(environment.sources, environment.paths, cluster)?;
     let world = Arc::new(World::connect(environment.env, environment.engine).await?);
-    Ok(Context {
-        spec: Some(spec),
-        reservation: Some(reservation),
-        stop: environment.cancel.clone(),
-        ..Context::new(environment, &world, cluster)
-    })
+    Ok(Context::of_files(environment, &world, reservation, spec))
 }
 
 async fn scheduled(context: &Context) -> Result<Schedule> {
