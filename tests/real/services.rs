@@ -116,16 +116,13 @@ pub fn wrong_credentials_are_named(home: &Home) {
         let mut command = home.command(&format!(
             "kubectl -c one -- patch secret {name}-credentials -n {namespace} -p"
         ));
-        assert!(command.arg(patch).status().expect("pipe runs").success());
+        assert!(command.arg(patch).output().expect("pipe runs").status.success());
         home.ok(&format!("kubectl -c one -- delete pod {name}-0 -n {namespace}"));
     }
     for (name, namespace) in &there {
         home.ok(&format!("kubectl -c one -- wait pod/{name}-0 -n {namespace} --for=condition=Ready --timeout=120s"));
     }
-    let output = home.run("smoke one --json");
-    assert_eq!(output.status.code(), Some(5), "{}", super::host::text(&output));
-    let line = String::from_utf8_lossy(&output.stdout);
-    let seen: Value = serde_json::from_str(line.lines().last().unwrap_or_default()).expect("JSON");
+    let seen = super::bad_days::failed(&mut home.command("smoke one"), 5);
     for (name, _) in &there {
         let report = named(&seen["data"]["reports"], "component", name);
         assert_eq!(report["passed"], false, "{report}");
