@@ -271,7 +271,6 @@ pub(super) async fn survey(target: &Target, contents: &Contents) -> Result<Vec<S
             true => String::new(),
             false => {
                 let rows = count(&server, &table.quoted()).await.map_err(failed)?;
-                let rows = usize::try_from(rows).unwrap_or(usize::MAX);
                 format!(" ({})", format::count(rows, "row"))
             }
         };

@@ -96,7 +96,7 @@ impl Contents {
     pub(super) fn summary(&self) -> String {
         let tables = self.keyspaces.iter().flat_map(|keyspace| &keyspace.tables);
         let rows: u64 = tables.clone().map(|table| table.rows).sum();
-        let rows = format::count(usize::try_from(rows).unwrap_or(usize::MAX), "row");
+        let rows = format::count(rows, "row");
         let keyspaces = format::count(self.keyspaces.len(), "keyspace");
         format!("{keyspaces}, {}, {rows}", format::count(tables.count(), "table"))
     }
@@ -251,7 +251,6 @@ pub(super) async fn survey(target: &Target, contents: &Contents) -> Result<Vec<S
             }
             let quoted = full_name(name, &table.name);
             let rows = server.count(&quoted, &columns).await.map_err(failed)?;
-            let rows = usize::try_from(rows).unwrap_or(usize::MAX);
             lost.push(format!("table {name}.{} ({})", table.name, format::count(rows, "row")));
             for view in server.views(name, &table.name).await.map_err(failed)? {
                 if !keyspace.derived.iter().any(|derived| derived.name == view) {

@@ -63,7 +63,7 @@ impl Stream {
 impl Contents {
     pub(super) fn summary(&self) -> String {
         let messages: u64 = self.streams.iter().map(|stream| stream.count("messages")).sum();
-        let messages = format::count(usize::try_from(messages).unwrap_or(usize::MAX), "message");
+        let messages = format::count(messages, "message");
         format!("{}, {messages}", format::count(self.streams.len(), "stream"))
     }
 
@@ -242,7 +242,6 @@ pub(super) async fn survey(target: &Target, contents: &Contents) -> Result<Vec<S
         let state = state.map_err(|why| target.unwritten(format!("stream {name}: {why}")))?;
         if let Some(state) = state {
             let messages = state.get("messages").and_then(Value::as_u64).unwrap_or_default();
-            let messages = usize::try_from(messages).unwrap_or(usize::MAX);
             lost.push(format!("{} ({})", shown(name), format::count(messages, "message")));
         }
     }

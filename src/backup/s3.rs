@@ -59,7 +59,7 @@ struct Object {
 impl Contents {
     pub(super) fn summary(&self) -> String {
         let objects: u64 = self.buckets.iter().map(|bucket| bucket.objects).sum();
-        let objects = format::count(usize::try_from(objects).unwrap_or(usize::MAX), "object");
+        let objects = format::count(objects, "object");
         format!("{}, {objects}", format::count(self.buckets.len(), "bucket"))
     }
 

@@ -158,7 +158,7 @@ impl Needs {
 
     /// `3 nodes`.
     pub(super) fn nodes_in_words(&self) -> String {
-        count(usize::try_from(self.nodes()).unwrap_or(usize::MAX), "node")
+        count(self.nodes(), "node")
     }
 
     /// Bytes on the engine's disk.

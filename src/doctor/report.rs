@@ -85,7 +85,7 @@ impl Report {
             (None, _) => "no cluster in mind".to_owned(),
             (Some(cluster), 0) => format!("cluster {cluster}: nothing to make or start"),
             (Some(cluster), nodes) => {
-                format!("cluster {cluster}: {} to make or start", count(as_count(nodes), "node"))
+                format!("cluster {cluster}: {} to make or start", count(nodes, "node"))
             }
         };
         let _ = writeln!(text, "{what}\n");
@@ -120,8 +120,4 @@ impl Report {
         let _ = writeln!(text, "\n{verdict}");
         text
     }
-}
-
-fn as_count(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

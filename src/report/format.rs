@@ -41,7 +41,8 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// `1 step`, `2 steps`.
-pub fn count(number: usize, noun: &str) -> String {
+pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 

@@ -1,11 +1,11 @@
 //! Rows on their way back into a table that was just made.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::row::{self, Bound, Cell, Row};
@@ -229,8 +229,7 @@ impl Frames {
 
 /// Seconds since 1970.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    Timestamp::now().as_second()
 }
 
 fn damaged(table: &Table) -> Error {
