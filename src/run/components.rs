@@ -84,7 +84,7 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
     let what = format!("component {} cannot be reached at its address", component.name);
     let wait = context.wait(id, "component-not-reached", what, FOLLOW);
     let reached = wait.until(|| async {
-        match service_addresses::fault(context).await {
+        match service_addresses::fault(context, Some(&component.namespace)).await {
             Ok(None) => Seen::Ready(()),
             Ok(Some(observation)) => Seen::NotYet(observation),
             Err(error) => Seen::NotYet(error.to_string()),

@@ -144,7 +144,7 @@ pub(super) async fn await_proxy(context: &Context, id: &str) -> Result<()> {
     let what = "service addresses do not lead to the pods that are there";
     let wait = context.wait(id, "kube-proxy-not-ready", what, ADD_ON);
     let ready = wait.until(|| async {
-        match service_addresses::fault(context).await {
+        match service_addresses::fault(context, None).await {
             Ok(None) => Seen::Ready(()),
             Ok(Some(observation)) => Seen::NotYet(observation),
             Err(error) => Seen::NotYet(error.to_string()),

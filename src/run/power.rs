@@ -166,7 +166,7 @@ pub(super) async fn await_releases(context: &Context, id: &str) -> Result<()> {
             Ok(Some(pod)) => return Seen::NotYet(format!("pod {pod} is not ready")),
             Err(error) => return Seen::NotYet(error.to_string()),
         }
-        match service_addresses::fault(context).await {
+        match service_addresses::fault(context, None).await {
             Ok(None) => Seen::Ready(()),
             Ok(Some(observation)) => Seen::NotYet(observation),
             Err(error) => Seen::NotYet(error.to_string()),

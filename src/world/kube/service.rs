@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt as _};
 
 use super::{Kube, pod};
 use crate::Result;
@@ -24,7 +25,7 @@ const NOT_FOLLOWED: [&str; 2] =
 /// Where kube-proxy tells its metrics unless its configuration says otherwise.
 const METRICS: &str = "127.0.0.1:10249";
 
-/// The endpoints of all services together.
+/// The endpoints of services together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// What is not true of one of them, if anything.
@@ -35,20 +36,31 @@ pub struct Endpoints {
 }
 
 impl Kube {
-    /// What the endpoints of all services say, compared with all pods.
+    /// What the endpoints of services say, compared with pods: of one namespace, or of all.
     ///
     /// # Errors
     /// Those of every request.
-    pub async fn endpoints(&self) -> Result<Endpoints> {
+    pub async fn endpoints(&self, namespace: Option<&str>) -> Result<Endpoints> {
         let all = ListParams::default();
-        let services = Api::<Service>::all(self.client.clone());
-        let slices = Api::<EndpointSlice>::all(self.client.clone());
-        let pods = Api::<Pod>::all(self.client.clone());
+        let services = self.in_one_or_all::<Service>(namespace);
+        let slices = self.in_one_or_all::<EndpointSlice>(namespace);
+        let pods = self.in_one_or_all::<Pod>(namespace);
         // Pods last: what they are now is what the slices must have said already.
         let services = self.call("list the services", services.list(&all)).await?.items;
         let slices = self.call("list the endpoints of services", slices.list(&all)).await?.items;
         let pods = self.call("list the pods", pods.list(&all)).await?.items;
         Ok(Endpoints { fault: fault(&services, &slices, &pods), written: written(&slices) })
+    }
+
+    fn in_one_or_all<K>(&self, namespace: Option<&str>) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
     }
 
     /// Where kube-proxy tells its metrics, seen from its node.
