@@ -83,10 +83,9 @@ pub async fn of_running(world: &World, paths: &Paths, cluster: &ClusterName) -> 
 pub(super) async fn preflight(
     environment: &Environment<'_>,
     world: &World,
-    request: &Request,
-    spec: &Spec,
+    needs: &Needs,
 ) -> Result<()> {
-    let findings = foresee(environment, world, request, spec).await?;
+    let findings = foresee(environment, world, needs).await?;
     if let Some(refusal) = doctor::refusal(&findings) {
         return Err(refusal);
     }
@@ -101,17 +100,15 @@ pub(super) async fn preflight(
 pub(super) async fn foresee(
     environment: &Environment<'_>,
     world: &World,
-    request: &Request,
-    spec: &Spec,
+    needs: &Needs,
 ) -> Result<Vec<Finding>> {
-    let (env, paths) = (environment.env, environment.paths);
-    let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
-    let needs = needs(&subject, environment.sources, request, spec).await?;
     let running = needs.nodes() == 0 && needs.image.is_none();
-    if running && needs.licences.is_empty() && doctor::fit::all_fit(&needs, &world.host) {
+    if running && needs.licences.is_empty() && doctor::fit::all_fit(needs, &world.host) {
         return Ok(Vec::new());
     }
-    let findings = doctor::examine(&facts(&subject, needs).await?);
+    let (env, paths) = (environment.env, environment.paths);
+    let subject = Subject { env, paths, world: Ok(world), depth: Depth::Quick };
+    let findings = doctor::examine(&facts(&subject, needs.clone()).await?);
     Ok(if running { doctor::of_components(findings) } else { findings })
 }
 

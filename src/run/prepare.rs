@@ -9,7 +9,7 @@ use super::cache::lock::Place;
 use super::context::shared_lock;
 use super::licences::{self, Consent};
 use super::up::{Environment, Request};
-use super::{admission, doctor, images, observe, pull_fault, reserve};
+use super::{admission, images, observe, pull_fault, reserve};
 use crate::doctor::Needs;
 use crate::doctor::fit::{LeftOut, left_out};
 use crate::plan::Reservation;
@@ -69,12 +69,14 @@ pub(super) fn host_io(host: &Host) -> HostIo {
     HostIo { aio: host.aio_max, io_uring: host.io_uring }
 }
 
-/// Decides what files alone cannot say: the network mode, what can be had, addresses and ports.
+/// Decides what files alone cannot say: the network mode, what can be had, addresses and ports. `needs`
+/// are those of the same request.
 pub(super) async fn prepare(
     environment: &Environment<'_>,
     world: &World,
     request: &Request,
     mut spec: Spec,
+    needs: &Needs,
     write: bool,
 ) -> Result<(Prepared, Vec<String>)> {
     let node_image = node_image(request, &spec)?;
@@ -98,9 +100,8 @@ pub(super) async fn prepare(
     // Not even fetched.
     let consent = Consent::of(environment.env, environment.paths, request)?;
     spec.profile.skip(|component| consent.lacks(component).map(licences::skipped));
-    let needs = doctor::needs_of(environment, world, request, &spec).await?;
     // Nothing else could make room for these.
-    skip_unfit(&mut spec, &needs, &world.host, |left| !left.for_room);
+    skip_unfit(&mut spec, needs, &world.host, |left| !left.for_room);
     let held = hold::hold(environment, world, &spec, write).await?;
     let missing = match spec.profile.policy.is_cached() {
         true => held.left_out,
@@ -114,7 +115,7 @@ pub(super) async fn prepare(
         skip_as_before(environment, world, &mut spec, &held.images).await?;
     }
     // What cannot be had takes no room.
-    skip_unfit(&mut spec, &needs, &world.host, |_| true);
+    skip_unfit(&mut spec, needs, &world.host, |_| true);
     let built = find_origins(world, &mut spec).await?;
     let reserved = {
         let (paths, cancel, events) = (environment.paths, &environment.cancel, &environment.events);

@@ -116,8 +116,9 @@ pub async fn plan(environment: &Environment<'_>, request: &Request) -> Result<Pl
     let spec = load(environment, request)?;
     let world = World::connect(environment.env, environment.engine).await?;
     let plan = async {
-        let findings = doctor::foresee(environment, &world, request, &spec).await?;
-        let prepared = prepare(environment, &world, request, spec, false).await;
+        let needs = doctor::needs_of(environment, &world, request, &spec).await?;
+        let findings = doctor::foresee(environment, &world, &needs).await?;
+        let prepared = prepare(environment, &world, request, spec, &needs, false).await;
         // What cannot even be planned may be one of many things.
         let (prepared, notes) = prepared.map_err(|error| match error.kind {
             Kind::Host => refusal(&findings).unwrap_or(error),
@@ -161,9 +162,10 @@ async fn up_in(
     spec: Spec,
     world: &Arc<World>,
 ) -> Result<Up> {
-    doctor::preflight(environment, world, request, &spec).await?;
+    let needs = doctor::needs_of(environment, world, request, &spec).await?;
+    doctor::preflight(environment, world, &needs).await?;
     licences::remember(environment, request, &spec).await?;
-    let (prepared, notes) = prepare(environment, world, request, spec, true).await?;
+    let (prepared, notes) = prepare(environment, world, request, spec, &needs, true).await?;
     for note in notes {
         environment.events.warn(note);
     }
