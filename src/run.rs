@@ -34,6 +34,7 @@ pub mod components;
 pub mod configure;
 pub mod context;
 mod control_plane;
+mod credentials;
 mod diagnosis;
 pub mod doctor;
 mod drain;

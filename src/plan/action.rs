@@ -323,6 +323,11 @@ pub enum Action {
         /// Whether there was none before.
         first: bool,
     },
+    /// Delete a component's pods, and wait until others have taken their place.
+    RestartPods {
+        /// The component.
+        component: Box<Component>,
+    },
     /// Wait for a component's gates.
     AwaitComponent {
         /// The component.
@@ -366,6 +371,7 @@ impl Action {
         match self {
             Action::Prepare { component }
             | Action::InstallRelease { component, .. }
+            | Action::RestartPods { component }
             | Action::AwaitComponent { component }
             | Action::MakeBuckets { component }
             | Action::Smoke { component } => Some(&component.name),
@@ -442,6 +448,7 @@ impl Action {
                 let verb = if *first { "install" } else { "upgrade" };
                 format!("{verb} {} in {}", component.name, component.namespace)
             }
+            Action::RestartPods { component } => format!("restart {}", component.name),
             Action::AwaitComponent { component } => {
                 format!("wait for {} to be ready", component.name)
             }

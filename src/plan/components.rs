@@ -47,6 +47,7 @@ fn add_one(
     let install = format!("install/{name}");
     let ready = format!("serve/{name}");
     let buckets = format!("buckets/{name}");
+    let restart = format!("restart/{name}");
     if !prepared || !current {
         let action = Action::Prepare { component: Box::new(component.clone()) };
         plan.add(&prepare, Phase::Component, ["kubeconfig"], action);
@@ -69,10 +70,19 @@ fn add_one(
         plan.add(&install, Phase::Component, needs.iter().map(String::as_str), action);
         changed.insert(name.to_owned());
     }
-    if !current || nodes_lost || !live.ready.contains(&component.name) {
+    // What its pods read when they started may be what somebody wrote there.
+    let spoilt = release.and(live.changed_secrets.get(&component.name));
+    if let Some(fault) = spoilt {
+        let node_ready = plan.ids("ready/");
+        let needs = node_ready.iter().map(String::as_str).chain([&*prepare, &*install, "proxy"]);
+        let action = Action::RestartPods { component: Box::new(component.clone()) };
+        plan.add(&restart, Phase::Component, needs, action);
+        plan.notes.push(format!("{fault}: it is put back, and {name} restarted"));
+    }
+    if !current || nodes_lost || spoilt.is_some() || !live.ready.contains(&component.name) {
         let action = Action::AwaitComponent { component: Box::new(component.clone()) };
         let node_ready = plan.ids("ready/");
-        let needs = node_ready.iter().map(String::as_str).chain([install.as_str()]);
+        let needs = node_ready.iter().map(String::as_str).chain([&*install, &*restart]);
         plan.add(&ready, Phase::Component, needs.chain(["proxy"]), action);
         changed.insert(name.to_owned());
     }

@@ -238,8 +238,10 @@ pub struct Live {
     pub dns_installed: bool,
     /// Whether CoreDNS serves.
     pub dns: bool,
-    /// Components whose Secret is there.
+    /// Components whose Secret is there, as it was made.
     pub secrets: BTreeSet<ComponentName>,
+    /// Components whose Secret somebody changed, and what is wrong with it.
+    pub changed_secrets: BTreeMap<ComponentName, String>,
     /// Components whose buckets are all there.
     pub buckets: BTreeSet<ComponentName>,
     /// Volumes on the disks of nodes that the files no longer name, each with its claim.

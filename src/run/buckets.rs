@@ -15,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// Makes the buckets that are not there, and asks for each afterwards.
 pub(super) async fn make(context: &Context, id: &str, component: &Component) -> Result<()> {
-    let credentials = super::components::credentials(context, component)?;
+    let credentials = super::credentials::ensure(context, component)?;
     let store = store(component, context.reservation()?, &credentials)?;
     for bucket in &component.buckets {
         let what = format!("bucket {bucket} could not be made in {}", component.name);

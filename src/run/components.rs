@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::wait::Seen;
-use super::{handed_files, pod_fault, service_addresses};
+use super::{credentials, handed_files, pod_fault, service_addresses};
 use crate::plan::components::chart_values;
 use crate::spec::{Component, Gate, GateCondition};
 use crate::world::helm::Install;
@@ -17,27 +17,19 @@ use crate::{Kind, Result};
 /// From a pod that is ready until every node sends its service's address there.
 const FOLLOW: Duration = Duration::from_secs(120);
 
+/// From the deletion of a pod until it has ended.
+const REPLACE: Duration = Duration::from_secs(120);
+
 /// Makes the namespace and the Secret that the chart expects.
 pub(super) async fn prepare(context: &Context, component: &Component) -> Result<()> {
     let kube = context.kube().await?;
     let labels = crate::provider::labels::ours(Some(&context.cluster));
     kube.ensure_namespace(&component.namespace, &labels).await?;
     if let Some(spec) = &component.definition.credentials {
-        let values = credentials(context, component)?;
+        let values = credentials::ensure(context, component)?;
         kube.put_secret(&component.namespace, &spec.secret, &values, &labels).await?;
     }
     Ok(())
-}
-
-/// The component's credentials: made once, kept in the state folder for the cluster's life.
-pub fn credentials(context: &Context, component: &Component) -> Result<BTreeMap<String, String>> {
-    let Some(wanted) = &component.definition.credentials else { return Ok(BTreeMap::new()) };
-    let policy = context.spec()?.profile.credentials;
-    let own = [(&component.name, wanted)];
-    let stored = context.connections.credentials.ensure(&context.state(), own, policy)?;
-    stored.hide([(&component.name, wanted)], &context.mask);
-    let values = stored.get(&component.name).cloned().unwrap_or_default();
-    Ok(values.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
 
 /// `helm upgrade --install`.
@@ -55,6 +47,28 @@ pub(super) async fn install(context: &Context, component: &Component, hash: &str
         labels: &labels,
     };
     helm.upgrade_install(&install, &context.stop).await
+}
+
+/// Deletes the component's pods and waits until others have taken their place.
+pub(super) async fn restart(context: &Context, id: &str, component: &Component) -> Result<()> {
+    let kube = context.kube().await?;
+    let selector = selector(component.name.as_str());
+    let before = kube.pods(&component.namespace, &selector).await?;
+    for pod in &before {
+        kube.delete_pod(&component.namespace, &pod.name).await?;
+    }
+    let what = format!("the pods of {} were not replaced", component.name);
+    let wait = context.wait(id, "pod-not-replaced", what, REPLACE);
+    let replaced = wait.until(|| async {
+        match kube.pods(&component.namespace, &selector).await {
+            Ok(now) if now.iter().all(|pod| before.iter().all(|old| old.uid != pod.uid)) => {
+                Seen::Ready(())
+            }
+            Ok(_) => Seen::NotYet("the old pod is still ending".to_owned()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        }
+    });
+    replaced.await
 }
 
 /// Waits for every gate of a component, each with its own deadline from now, and then until its

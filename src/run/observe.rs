@@ -8,6 +8,7 @@ mod containers;
 
 use containers::{balancer_facts, node_facts};
 
+use super::credentials;
 use crate::plan::Reservation;
 use crate::plan::observed::{
     ImageFacts, Kept, KeptFacts, Live, NetworkFacts, NodeFacts, NodeImage, NodeStage, Observed,
@@ -16,7 +17,6 @@ use crate::plan::observed::{
 use crate::provider::kind::{self, admission};
 use crate::provider::labels;
 use crate::spec::{ClusterName, Component, ImageName, NetworkMode, Spec, StandIns};
-use crate::state::credentials::Credentials;
 use crate::state::paths::{ClusterFolder, Paths};
 use crate::state::{reservation, version};
 use crate::world::World;
@@ -253,22 +253,17 @@ async fn live(
         if super::components::ready_now(&kube, component).await {
             live.ready.insert(component.name.clone());
             if let (false, Some(reservation)) = (component.buckets.is_empty(), reservation)
-                && super::buckets::all_there(component, reservation, &stored(state, component))
-                    .await
+                && super::buckets::all_there(
+                    component,
+                    reservation,
+                    &credentials::stored(state, component),
+                )
+                .await
             {
                 live.buckets.insert(component.name.clone());
             }
         }
-        let secret = component.definition.credentials.as_ref();
-        let has_secret = match secret {
-            None => true,
-            Some(secret) => {
-                matches!(kube.get_secret(&component.namespace, &secret.secret).await, Ok(Some(_)))
-            }
-        };
-        if has_secret {
-            live.secrets.insert(component.name.clone());
-        }
+        look_at_secret(&kube, state, component, &mut live).await;
     }
     live.releases = releases(&kube).await;
     for host in nodes.keys().filter(|host| !spec.cluster.nodes.iter().any(|n| n.host == **host)) {
@@ -286,11 +281,27 @@ async fn live(
     Some(live)
 }
 
-/// A component's credentials as they were made; none where they cannot be read.
-fn stored(state: &ClusterFolder, component: &Component) -> BTreeMap<String, String> {
-    let store = Credentials::load(state).ok();
-    let values = store.and_then(|store| store.get(&component.name).cloned()).unwrap_or_default();
-    values.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+/// Whether a component's Secret is there, and holds what was made for it.
+async fn look_at_secret(
+    kube: &Kube,
+    state: &ClusterFolder,
+    component: &Component,
+    live: &mut Live,
+) {
+    let Some(spec) = &component.definition.credentials else {
+        live.secrets.insert(component.name.clone());
+        return;
+    };
+    let Ok(Some(found)) = kube.get_secret(&component.namespace, &spec.secret).await else { return };
+    match credentials::fault(&credentials::stored(state, component), &found) {
+        None => {
+            live.secrets.insert(component.name.clone());
+        }
+        Some(what) => {
+            let fault = format!("Secret {}/{} {what}", component.namespace, spec.secret);
+            live.changed_secrets.insert(component.name.clone(), fault);
+        }
+    }
 }
 
 /// Releases that carry our hash; the API server has them, no helm is needed to look.

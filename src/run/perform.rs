@@ -93,6 +93,7 @@ impl Perform for Context {
             Action::InstallRelease { component, hash, .. } => {
                 components::install(self, component, hash).await
             }
+            Action::RestartPods { component } => components::restart(self, id, component).await,
             Action::AwaitComponent { component } => {
                 components::await_ready(self, id, component).await
             }

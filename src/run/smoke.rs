@@ -1,13 +1,14 @@
 //! Proves a component: finds where it is reached, with what credentials, and runs its driver.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 
+mod evidence;
+
 use super::components::selector;
 use super::context::Context;
-use super::wait::Seen;
+use super::credentials;
 use crate::smoke::{self, Driver, Options, Report, Surroundings, Target};
 use crate::spec::Component;
 use crate::world::kube::Said;
@@ -55,7 +56,7 @@ pub(super) fn target(
         buckets: component.buckets.iter().map(ToString::to_string).collect(),
         floor: spec.floor.clone(),
         stand_in: component.stand_in.clone(),
-        credentials: super::components::credentials(context, component)?,
+        credentials: credentials::ensure(context, component)?,
         run_id: run_id(),
     };
     Ok((driver, target, spec.within))
@@ -70,11 +71,11 @@ pub async fn run(
 ) -> Result<Report> {
     let (driver, target, within) = target(context, component)?;
     let surroundings = Surroundings {
-        restart: Box::new(|| restart_pods(context, id, component).boxed()),
+        restart: Box::new(|| start_anew(context, id, component).boxed()),
         exec: Some(Box::new(|command, within| {
             exec_in_pod(context, component, command, within).boxed()
         })),
-        evidence: Box::new(|| explain(context, component).boxed()),
+        evidence: Box::new(|| evidence::collect(context, component).boxed()),
     };
     let options = Options { restart, reach: smoke::REACH, within };
     smoke::run(driver, &target, options, &surroundings).await
@@ -85,28 +86,9 @@ fn run_id() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
-/// Deletes the component's pods and waits until its gates hold again.
-async fn restart_pods(context: &Context, id: &str, component: &Component) -> Result<()> {
-    let kube = context.kube().await?;
-    let selector = selector(component.name.as_str());
-    let before = kube.pods(&component.namespace, &selector).await?;
-    for pod in &before {
-        kube.delete_pod(&component.namespace, &pod.name).await?;
-    }
-    let what = format!("the pods of {} were not replaced", component.name);
-    let within = Duration::from_secs(120);
-    context
-        .wait(id, "pod-not-replaced", what, within)
-        .until(|| async {
-            match kube.pods(&component.namespace, &selector).await {
-                Ok(now) if now.iter().all(|pod| before.iter().all(|old| old.uid != pod.uid)) => {
-                    Seen::Ready(())
-                }
-                Ok(_) => Seen::NotYet("the old pod is still ending".to_owned()),
-                Err(error) => Seen::NotYet(error.to_string()),
-            }
-        })
-        .await?;
+/// Restarts the component, and waits until its gates hold again.
+async fn start_anew(context: &Context, id: &str, component: &Component) -> Result<()> {
+    super::components::restart(context, id, component).await?;
     super::components::await_ready(context, id, component).await
 }
 
@@ -125,61 +107,4 @@ async fn exec_in_pod(
         Error::failed("no-pod", what).hint("see what became of it: pipe status")
     })?;
     kube.exec(&component.namespace, &pod.name, None, &command, within).await
-}
-
-/// The pods' state and last events, and what became of the credentials, as evidence of a failed check.
-async fn explain(context: &Context, component: &Component) -> String {
-    let kube = match context.kube().await {
-        Ok(kube) => kube,
-        Err(error) => return error.to_string(),
-    };
-    let pods = kube.explain(&component.namespace, &selector(component.name.as_str())).await;
-    let Some(spec) = &component.definition.credentials else { return pods };
-    let found = kube.get_secret(&component.namespace, &spec.secret).await;
-    let Ok(own) = super::components::credentials(context, component) else { return pods };
-    match found.map(|found| foreign(&own, found)) {
-        Ok(None) => pods,
-        Ok(Some(what)) => {
-            let Component { name, namespace, .. } = component;
-            format!(
-                "{pods}. Its Secret {namespace}/{} {what}: somebody changed it; put back what `pipe env` hands out and delete the pod, or make {name} anew",
-                spec.secret
-            )
-        }
-        Err(error) => format!("{pods}. {error}"),
-    }
-}
-
-/// What is wrong with a Secret, without a value of it; `None` if it holds our own credentials.
-fn foreign(
-    own: &BTreeMap<String, String>,
-    found: Option<BTreeMap<String, String>>,
-) -> Option<String> {
-    let Some(found) = found else { return Some("is gone".to_owned()) };
-    let differs = |(key, value): &(&String, &String)| found.get(*key) != Some(*value);
-    let keys: Vec<&str> = own.iter().filter(differs).map(|(key, _)| key.as_str()).collect();
-    (!keys.is_empty()).then(|| format!("holds another {} than ours", keys.join(", ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_that_somebody_changed_is_told_by_its_keys_alone() {
-        let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
-        };
-        let own = of(&[("username", "pipe"), ("password", "secret")]);
-        assert_eq!(foreign(&own, Some(own.clone())), None);
-        let more = of(&[("username", "pipe"), ("password", "secret"), ("theirs", "x")]);
-        assert_eq!(foreign(&own, Some(more)), None);
-        let other = of(&[("username", "pipe"), ("password", "guessed")]);
-        assert_eq!(foreign(&own, Some(other)).unwrap(), "holds another password than ours");
-        assert_eq!(
-            foreign(&own, Some(of(&[]))).unwrap(),
-            "holds another password, username than ours"
-        );
-        assert_eq!(foreign(&own, None).unwrap(), "is gone");
-    }
 }

@@ -117,6 +117,9 @@ pub struct ComponentLine {
     /// `ready`, `not ready`, `skipped`, `not installed`, or helm's word for a release that is not
     /// deployed.
     pub state: String,
+    /// What is wrong although it may serve: somebody changed its Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// Why it was left out, where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
@@ -174,6 +177,10 @@ pub async fn status(
             state: match skipped {
                 Some(_) => "skipped".to_owned(),
                 None => component_state(&observed, component),
+            },
+            fault: match (skipped, &observed.live) {
+                (None, Some(live)) => live.changed_secrets.get(&component.name).cloned(),
+                _ => None,
             },
             skipped: skipped.cloned(),
             images: images.collect(),
@@ -324,6 +331,8 @@ fn component_state(observed: &Observed, component: &Component) -> String {
     match live.releases.get(component.name.as_str()) {
         None => "not installed".to_owned(),
         Some(release) if release.status != "deployed" => release.status.clone(),
+        // Pods that have not read it yet serve until they start the next time.
+        Some(_) if live.changed_secrets.contains_key(&component.name) => "not ready".to_owned(),
         Some(_) if live.ready.contains(&component.name) => "ready".to_owned(),
         Some(_) => "not ready".to_owned(),
     }

@@ -101,6 +101,7 @@ pub fn are_proven_from_a_pod(home: &Home) {
 }
 
 /// Somebody changes what is in the Secrets, and restarts the pods: each check says what it saw, and why.
+/// `up` puts them back.
 pub fn wrong_credentials_are_named(home: &Home) {
     let before = home.json("status one");
     let components = before["components"].as_array().expect("components").iter();
@@ -133,6 +134,24 @@ pub fn wrong_credentials_are_named(home: &Home) {
             "{report}"
         );
     }
+    let status = home.json("status one");
+    for (name, namespace) in &there {
+        let line = named(&status["components"], "name", name);
+        assert_eq!(line["state"], "not ready", "{line}");
+        let fault = line["fault"].as_str().unwrap_or_default();
+        let secret = format!("Secret {namespace}/{name}-credentials holds another ");
+        assert!(fault.starts_with(&secret), "{line}");
+    }
+    let (_, up) = home.stream("up one");
+    let done: Vec<&str> =
+        up["steps"].as_array().into_iter().flatten().filter_map(|step| step[0].as_str()).collect();
+    assert_eq!(done.len(), there.len() * 4, "{done:?}");
+    for (name, _) in &there {
+        for step in ["prepare", "restart", "serve", "smoke"] {
+            assert!(done.contains(&&*format!("{step}/{name}")), "{step} {name}: {done:?}");
+        }
+    }
+    assert_eq!(home.json("plan one")["steps"], Value::Array(vec![]));
 }
 
 /// Buckets that the profile names are there; one that goes is made again, and nothing else is done.

@@ -67,7 +67,12 @@ impl Status {
         }
         let _ = write!(text, "{components}");
         let mut gap = "\n";
-        for ComponentLine { name, skipped, .. } in &self.components {
+        for ComponentLine { name, fault, skipped, .. } in &self.components {
+            if let Some(fault) = fault {
+                let cluster = &self.cluster;
+                let _ = writeln!(text, "{gap}{name}: {fault}: `pipe up {cluster}` puts it back");
+                gap = "";
+            }
             if let Some(why) = skipped {
                 let _ = writeln!(text, "{gap}{name} is NOT ready, it was skipped: {why}");
                 gap = "";
