@@ -116,6 +116,7 @@ fn single() {
 
     services::wrong_credentials_are_named(&home);
     services::a_strict_profile_takes_no_stand_in(&home);
+    services::a_laptop_names_what_it_cannot_get(&home);
     part("cassandra_is_proven", cql::no_cassandra(), || {
         cql::with_cassandra(&home);
         cql::is_proven(&home, "cassandra", "apache-2.0");

@@ -186,6 +186,28 @@ pub fn kept_their_data(home: &Home) {
     assert_eq!(S3::new(home).get("artifacts", "kept"), "through everything");
 }
 
+/// All five, or nothing: who cannot have them all hears at once which, before anything is done.
+pub fn a_laptop_names_what_it_cannot_get(home: &Home) {
+    let images = super::host::podman(["images", "--format", "{{.Repository}}"]);
+    let gone: Vec<&str> = OTHERS
+        .iter()
+        .filter(|(_, image)| !images.lines().any(|it| it == *image))
+        .map(|(name, _)| *name)
+        .collect();
+    if gone.is_empty() {
+        return;
+    }
+    let before = home.ok("status one --json");
+    let mut command = home.command("up one --profile laptop --accept scylladb-source-available");
+    let refused = super::bad_days::failed(&mut command, 4);
+    let causes = refused["error"]["causes"].to_string();
+    for (name, image) in OTHERS {
+        assert_eq!(causes.contains(image), gone.contains(&name), "{refused}");
+    }
+    assert!(!causes.contains("clickhouse"), "its stand-in was built: {refused}");
+    assert_eq!(home.ok("status one --json"), before);
+}
+
 /// The engine may have only a stand-in. A profile that says nothing of stand-ins gets the product
 /// itself where a registry gives it, and else an error that names the way out.
 pub fn a_strict_profile_takes_no_stand_in(home: &Home) {
