@@ -112,14 +112,20 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
     Ok(())
 }
 
-/// Whether every gate of a component holds right now.
-pub async fn ready_now(kube: &Kube, component: &Component) -> bool {
+/// Whether every gate of a component holds right now, and all of its pods are on nodes that run: the
+/// API server goes on calling a pod ready for most of a minute after its node has stopped.
+pub(super) async fn ready_now(
+    kube: &Kube,
+    component: &Component,
+    runs: impl Fn(&str) -> bool,
+) -> bool {
     for gate in &component.definition.ready {
         if !matches!(holds(kube, component, gate).await, Ok(None)) {
             return false;
         }
     }
-    true
+    let pods = kube.pods(&component.namespace, &selector(component.name.as_str())).await;
+    pods.is_ok_and(|pods| pods.iter().all(|pod| pod.node.as_deref().is_none_or(&runs)))
 }
 
 /// `None` if the gate holds, else what is seen instead.

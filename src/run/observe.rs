@@ -249,8 +249,9 @@ async fn live(
     live.proxy = matches!(proxy, Ok(Some(rollout)) if rollout.is_done());
     live.dns_installed = matches!(kube.deployment("kube-system", "coredns").await, Ok(Some(_)));
     live.dns = super::platform::dns_serves(&kube).await.unwrap_or(false);
+    let runs = |host: &str| nodes.get(host).is_some_and(|it| it.stage == NodeStage::Running);
     for component in &spec.profile.components {
-        if super::components::ready_now(&kube, component).await {
+        if super::components::ready_now(&kube, component, runs).await {
             live.ready.insert(component.name.clone());
             if let (false, Some(reservation)) = (component.buckets.is_empty(), reservation)
                 && super::buckets::all_there(

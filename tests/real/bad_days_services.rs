@@ -8,6 +8,7 @@ use super::bad_days::failed;
 use super::cluster::ONE;
 use super::host::podman;
 use super::pipe::Home;
+use super::stored::Stored;
 
 pub const CASES: [Case; 1] = [Case::extended("services_have_bad_days", bad_days)];
 
@@ -18,7 +19,33 @@ fn bad_days() {
     serves_nobody(&home);
     damaged_volume(&home);
     home.ok("teardown one");
+    node_is_lost(&home);
     too_little_memory(&home);
+}
+
+/// Of a service's own node nothing is left: neither `status` nor `smoke` waits for what the API server
+/// makes of it, and `up` brings the node and the service back, with what was in it.
+fn node_is_lost(home: &Home) {
+    home.write(
+        "profiles/away.yaml",
+        "apiVersion: pipe.dev/v1alpha1\nkind: Profile\nname: away\ncomponents:\n\
+         - {name: nats, namespace: messaging, values: {nodeSelector: {zone: b}}}\n",
+    );
+    let two = format!("{ONE}- {{name: edge, role: general, zone: b}}\n");
+    home.write_cluster("one", &two.replace("profile: messages", "profile: away"));
+    home.ok("up one");
+    let stored = Stored::new(home, "one");
+    podman(["kill", "one-worker"]);
+    let status = home.json("status one");
+    assert_eq!(status["components"][0]["state"], "not ready", "{status}");
+    assert_eq!(status["nodes"][1]["state"], "stopped", "{status}");
+    let report = refused(home, "nats");
+    let evidence = report["evidence"].as_str().unwrap_or_default();
+    assert!(evidence.contains("one-worker") && evidence.contains("pipe up one"), "{report}");
+    home.ok("up one");
+    stored.is_there(home, "one");
+    home.ok("teardown one");
+    home.write_cluster("one", ONE);
 }
 
 /// A server whose process stands still takes connections, and says nothing.
