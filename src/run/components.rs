@@ -12,7 +12,7 @@ use crate::plan::components::chart_values;
 use crate::spec::{Component, Gate, GateCondition};
 use crate::world::helm::Install;
 use crate::world::kube::{Kube, SPEC_HASH_LABEL};
-use crate::{Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// From a pod that is ready until every node sends its service's address there.
 const FOLLOW: Duration = Duration::from_secs(120);
@@ -81,7 +81,10 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
         let held = wait.until(|| async {
             match holds(kube, component, gate).await {
                 Ok(None) => Seen::Ready(()),
-                Ok(Some(observation)) => Seen::NotYet(observation),
+                Ok(Some(observation)) => match hopeless(kube, component).await {
+                    Some(error) => Seen::Never(error),
+                    None => Seen::NotYet(observation),
+                },
                 Err(error) => Seen::NotYet(error.to_string()),
             }
         });
@@ -110,6 +113,19 @@ pub(super) async fn await_ready(context: &Context, id: &str, component: &Compone
         context.events.warn(note);
     }
     Ok(())
+}
+
+/// Why the component will not become ready, if that is certain.
+async fn hopeless(kube: &Kube, component: &Component) -> Option<Error> {
+    let (namespace, selector) = (component.namespace.as_str(), selector(component.name.as_str()));
+    let pods = kube.pods(namespace, &selector).await.ok()?;
+    let starts = pods.iter().filter(|pod| !pod.ready).map(|pod| pod.restarts).max()?;
+    if starts == 0 {
+        return None;
+    }
+    let why = pod_fault::hopeless(&kube.explain(namespace, &selector).await, starts)?;
+    let what = format!("component {} does not become ready", component.name);
+    Some(Error::failed("component-not-ready", what).because(why))
 }
 
 /// Whether every gate of a component holds right now, and all of its pods are on nodes that run: the

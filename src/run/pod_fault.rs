@@ -11,6 +11,9 @@ struct Sign {
     remedies: &'static [&'static str],
 }
 
+/// What no further start changes, and after how many of them that is certain.
+const POINTLESS: [(&str, u32); 2] = [("exec format error", 2), ("oomkilled", 3)];
+
 const LOGS: &str =
     "read what it said last: pipe logs -c CLUSTER NAME, and the evidence of this run";
 const SELECTOR: &str = "`pipe kubectl -- get nodes --show-labels` shows what nodes have; labels of nodes are in clusters/CLUSTER.yaml";
@@ -102,6 +105,15 @@ const PULL_REMEDIES: &[&str] = &[
     "one of a registry: check name and tag in the values of NAME, then pipe images add -c CLUSTER IMAGE",
 ];
 
+/// That a pod will not get ready however long it is waited for; `said` is what is known of it, with its
+/// last words, `starts` how often it was started anew.
+pub(super) fn hopeless(said: &str, starts: u32) -> Option<String> {
+    let small = said.to_lowercase();
+    let fits = |(word, least): &&(&str, u32)| starts >= *least && small.contains(word);
+    POINTLESS.iter().find(fits)?;
+    Some("it is started again and again, and ends of the same each time".to_owned())
+}
+
 /// The error of a component that did not get ready, with the first known cause in what was said of
 /// its pods; as it is where none is known.
 pub(super) fn explained(error: Error, said: &str, cluster: &str, component: &str) -> Error {
@@ -161,6 +173,17 @@ mod tests {
             assert!(error.causes.contains(&said.to_owned()) && !error.hints.is_empty(), "{error}");
         }
         assert_eq!(of("something new").causes, ["last seen: 0 of 1 ready", "something new"]);
+    }
+
+    #[test]
+    fn what_no_start_will_change_is_not_waited_for() {
+        let memory = "CrashLoopBackOff: back-off 20s (last exit code 137: OOMKilled)";
+        assert_eq!(hopeless(memory, 2), None, "a start may take more than what follows");
+        assert!(hopeless(memory, 3).is_some());
+        let format = "container app said last: exec /app: exec format error";
+        assert_eq!(hopeless(format, 1), None);
+        assert!(hopeless(format, 2).is_some());
+        assert_eq!(hopeless("CrashLoopBackOff: back-off 20s (last exit code 1)", 9), None);
     }
 
     #[test]

@@ -81,11 +81,17 @@ pub fn troubles(home: &Home, troubles: &[Trouble]) {
         // Nothing has to happen before the scheduler, or its absence, says why.
         let scheduled =
             !matches!(name, "pod-selector" | "pod-no-room" | "pod-storage-class" | "pod-taint");
-        write(home, if scheduled { "20s" } else { "5s" }, command, more);
+        // What no start will change is not waited for until the deadline.
+        let (within, code) = match (name, scheduled) {
+            ("pod-exec-format", _) => ("3m", 1),
+            (_, true) => ("20s", 6),
+            (_, false) => ("5s", 6),
+        };
+        write(home, within, command, more);
         if name == "pod-taint" {
             home.ok(&format!("kubectl -c one -- taint node {NODE} team=db:NoSchedule"));
         }
-        let result = failed(&mut home.command("up one --profile trouble"), 6);
+        let result = failed(&mut home.command("up one --profile trouble"), code);
         // The last cause is the whole story, with times and back-offs: the first says it, and the
         // story is held to the words that matter.
         let mut held = result.clone();
