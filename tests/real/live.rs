@@ -51,6 +51,8 @@ fn changed() {
     edited(&home);
     drained_and_removed(&home);
     healed(&home);
+    // Without a cache, too: nodes get the program from here.
+    assert_eq!(home.stream("smoke one --in-cluster").1["passed"], true);
     home.ok("teardown one");
 }
 

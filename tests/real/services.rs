@@ -143,8 +143,10 @@ pub fn wrong_credentials_are_named(home: &Home) {
         assert!(fault.starts_with(&secret), "{line}");
     }
     let (_, up) = home.stream("up one");
-    let done: Vec<&str> =
-        up["steps"].as_array().into_iter().flatten().filter_map(|step| step[0].as_str()).collect();
+    let steps = up["steps"].as_array().into_iter().flatten();
+    let mut done: Vec<&str> = steps.filter_map(|step| step[0].as_str()).collect();
+    // Who is refused cannot see whether buckets are there.
+    done.retain(|step| !step.starts_with("buckets/"));
     assert_eq!(done.len(), there.len() * 4, "{done:?}");
     for (name, _) in &there {
         for step in ["prepare", "restart", "serve", "smoke"] {
@@ -199,12 +201,12 @@ pub fn a_laptop_names_what_it_cannot_get(home: &Home) {
     }
     let before = home.ok("status one --json");
     let mut command = home.command("up one --profile laptop --accept scylladb-source-available");
-    let refused = super::bad_days::failed(&mut command, 4);
-    let causes = refused["error"]["causes"].to_string();
+    let refused = super::bad_days::failed(&mut command, 1);
+    let said = refused["error"].to_string();
     for (name, image) in OTHERS {
-        assert_eq!(causes.contains(image), gone.contains(&name), "{refused}");
+        assert_eq!(said.contains(image), gone.contains(&name), "{refused}");
     }
-    assert!(!causes.contains("clickhouse"), "its stand-in was built: {refused}");
+    assert!(!said.contains("clickhouse"), "its stand-in was built: {refused}");
     assert_eq!(home.ok("status one --json"), before);
 }
 
