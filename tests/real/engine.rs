@@ -358,6 +358,13 @@ async fn execs(engine: &Engine) {
     let bytes = Stdin::Bytes(Bytes::from(vec![b'z'; megabytes]));
     let deaf = Exec::new(["sh", "-c", "exit 7"]).stdin(bytes);
     assert_eq!(engine.exec(NODE, deaf).await.unwrap().code, 7);
+    // Where the rest is taken from it, what it said is heard, too.
+    for _ in 0..10 {
+        let bytes = Stdin::Bytes(Bytes::from(vec![b'z'; megabytes]));
+        let deaf = Exec::new(["sh", "-c", "echo why >&2; exit 7"]).stdin(bytes).drained();
+        let seen = engine.exec(NODE, deaf).await.unwrap();
+        assert_eq!((seen.code, seen.stderr.as_slice()), (7, b"why\n".as_slice()));
+    }
 
     let mut lines = Vec::new();
     let exec = Exec::new(["sh", "-c", "echo one; echo two >&2; printf rest"]);

@@ -98,7 +98,8 @@ async fn copy(
 
 async fn import(engine: &Engine, host: &str, archive: Receiver<io::Result<Bytes>>) -> Result<()> {
     let import = ctr(["images", "import", "--snapshotter=overlayfs", "-"]);
-    let import = import.within(IMPORT).stdin(Stdin::Stream(archive::parts(archive).boxed()));
+    let archive = Stdin::Stream(archive::parts(archive).boxed());
+    let import = import.within(IMPORT).stdin(archive).drained();
     let Err(error) = engine.exec(host, import).await?.checked() else { return Ok(()) };
     let what = format!("node {host} cannot take the image");
     if !room::is_full(&error) {

@@ -20,6 +20,9 @@ use crate::world::process::{last_lines, shell_quoted};
 /// Pause between looks at an exec whose output has ended and whose exit code is not yet known.
 const EXIT_POLL: Duration = Duration::from_millis(20);
 
+/// Runs its arguments, then takes what is left of the input.
+const DRAIN: [&str; 4] = ["sh", "-c", "\"$@\"; code=$?; cat >/dev/null; exit $code", "sh"];
+
 /// A program to run in a container.
 ///
 /// Arguments and variables are visible to whoever may use the engine: secrets go in by
@@ -29,6 +32,7 @@ pub struct Exec {
     argv: Vec<String>,
     env: BTreeMap<String, String>,
     stdin: Stdin,
+    drained: bool,
     deadline: Duration,
 }
 
@@ -71,6 +75,7 @@ impl Exec {
             argv: argv.into_iter().map(Into::into).collect(),
             env: BTreeMap::new(),
             stdin: Stdin::Empty,
+            drained: false,
             deadline: Duration::from_secs(60),
         }
     }
@@ -82,9 +87,17 @@ impl Exec {
     }
 
     /// What the program reads. Podman may cut off the output of a program that ends without
-    /// reading megabytes that are still to come; the exit code is right in any case.
+    /// reading megabytes that are still to come; the exit code is right in any case. See
+    /// [`Exec::drained`].
     pub fn stdin(mut self, stdin: Stdin) -> Exec {
         self.stdin = stdin;
+        self
+    }
+
+    /// Takes all of the input, however soon the program ends: why it did is then heard for certain.
+    /// The container needs `sh` and `cat`.
+    pub fn drained(mut self) -> Exec {
+        self.drained = true;
         self
     }
 
@@ -186,7 +199,10 @@ impl Engine {
             attach_stdin: Some(has_stdin),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            cmd: Some(exec.argv),
+            cmd: Some(match exec.drained {
+                true => DRAIN.map(str::to_owned).into_iter().chain(exec.argv).collect(),
+                false => exec.argv,
+            }),
             env: Some(
                 exec.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
             ),
