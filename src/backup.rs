@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 mod clickhouse;
 mod cql;
 mod draft;
+mod fdb;
 mod feed;
 pub mod id;
 pub mod manifest;
@@ -49,6 +51,8 @@ pub enum Driver {
     /// ScyllaDB and Cassandra over CQL: keyspaces with their tables. Credentials: `username`,
     /// `password`.
     Cql,
+    /// FoundationDB by its own programs in its pod. No credentials: there are none.
+    Fdb,
     /// NATS with JetStream: streams with their consumers. Credentials: `username`, `password`.
     Nats,
     /// An S3 store: every bucket, with versions. Credentials: `accessKey`, `secretKey`.
@@ -57,7 +61,8 @@ pub enum Driver {
 
 impl Driver {
     /// All drivers.
-    pub const ALL: [Driver; 4] = [Driver::ClickHouse, Driver::Cql, Driver::Nats, Driver::S3];
+    pub const ALL: [Driver; 5] =
+        [Driver::ClickHouse, Driver::Cql, Driver::Fdb, Driver::Nats, Driver::S3];
 
     /// The driver called `name`; `None` if there is none.
     pub fn parse(name: &str) -> Option<Driver> {
@@ -69,9 +74,15 @@ impl Driver {
         match self {
             Driver::ClickHouse => "clickhouse",
             Driver::Cql => "cql",
+            Driver::Fdb => "fdb",
             Driver::Nats => "nats",
             Driver::S3 => "s3",
         }
+    }
+
+    /// Whether it runs programs in the component's pod, and needs no port.
+    pub const fn is_in_pod(self) -> bool {
+        matches!(self, Driver::Fdb)
     }
 }
 
@@ -82,10 +93,23 @@ pub struct Target {
     pub component: String,
     /// Its host: `127.0.0.1`, or the name of its Service.
     pub host: String,
-    /// Its port there.
-    pub port: u16,
+    /// Its port there; none where the driver works inside of the pod.
+    pub port: Option<u16>,
+    /// Where programs can be run in its pod; none where no way leads there.
+    pub pods: Option<Pods>,
     /// The component's Secret, decoded.
     pub credentials: BTreeMap<String, String>,
+}
+
+/// Where a component's pods are.
+#[derive(Clone, Debug)]
+pub struct Pods {
+    /// The file that leads to the API server.
+    pub kubeconfig: PathBuf,
+    /// Their namespace.
+    pub namespace: String,
+    /// The labels that choose them.
+    pub selector: String,
 }
 
 impl fmt::Debug for Target {
@@ -94,6 +118,7 @@ impl fmt::Debug for Target {
             .field("component", &self.component)
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("pods", &self.pods)
             .field("credentials", &self.credentials.keys())
             .finish()
     }
@@ -102,7 +127,10 @@ impl fmt::Debug for Target {
 impl Target {
     /// `host:port`.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
     }
 
     fn credential(&self, name: &str) -> Result<&str> {
@@ -120,6 +148,13 @@ impl Target {
         Error::failed("backup-service", format!("{} could not be backed up", self.component))
             .because(why)
             .hint("see how it is: pipe status; then run the command again")
+    }
+
+    /// Why a restore ended before it changed anything.
+    fn untouched(&self, why: impl fmt::Display) -> Error {
+        Error::failed("restore-service", format!("{} could not be restored", self.component))
+            .because(why)
+            .hint("nothing was touched; see how it is: pipe status; then run the command again")
     }
 
     /// What the service did not do while it was restored.
@@ -154,6 +189,7 @@ pub async fn save(
     match driver {
         Driver::ClickHouse => clickhouse::save(target, draft, progress).await,
         Driver::Cql => cql::save(target, draft, progress).await,
+        Driver::Fdb => fdb::save(target, draft, progress).await,
         Driver::Nats => nats::save(target, draft, progress).await,
         Driver::S3 => s3::save(target, draft, progress).await,
     }
@@ -167,6 +203,7 @@ pub async fn survey(target: &Target, manifest: &Manifest) -> Result<Vec<String>>
     match &manifest.contents {
         Contents::ClickHouse(contents) => clickhouse::survey(target, contents).await,
         Contents::Cql(contents) => cql::survey(target, contents).await,
+        Contents::Fdb(_) => fdb::survey(target).await,
         Contents::Nats(contents) => nats::survey(target, contents).await,
         Contents::S3(contents) => s3::survey(target, contents).await,
     }
@@ -187,6 +224,9 @@ pub async fn restore(
             clickhouse::restore(target, contents, manifest, shelf, progress).await
         }
         Contents::Cql(contents) => cql::restore(target, contents, shelf, progress).await,
+        Contents::Fdb(contents) => {
+            fdb::restore(target, contents, manifest.bytes(), shelf, progress).await
+        }
         Contents::Nats(contents) => nats::restore(target, contents, shelf, progress).await,
         Contents::S3(contents) => s3::restore(target, contents, manifest, shelf, progress).await,
     }
@@ -210,7 +250,8 @@ mod tests {
         let target = Target {
             component: "nats".into(),
             host: "127.0.0.1".into(),
-            port: 4222,
+            port: Some(4222),
+            pods: None,
             credentials: BTreeMap::from([("password".into(), "geheim".into())]),
         };
         let text = format!("{target:?}");

@@ -18,7 +18,7 @@ mod clickhouse;
 mod cql;
 pub(crate) mod door;
 mod errand;
-mod fdb;
+pub(crate) mod fdb;
 mod junit;
 mod nats;
 mod recorder;

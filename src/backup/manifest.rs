@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{BackupId, Driver, clickhouse, cql, nats, s3};
+use super::{BackupId, Driver, clickhouse, cql, fdb, nats, s3};
 use crate::digest::hex;
 use crate::spec::{ClusterName, ComponentName};
 use crate::state::version;
@@ -67,6 +67,8 @@ pub enum Contents {
     ClickHouse(clickhouse::Contents),
     /// Keyspaces.
     Cql(cql::Contents),
+    /// Every key.
+    Fdb(fdb::Contents),
     /// Streams.
     Nats(nats::Contents),
     /// Buckets.
@@ -79,6 +81,7 @@ impl Contents {
         match self {
             Contents::ClickHouse(_) => Driver::ClickHouse,
             Contents::Cql(_) => Driver::Cql,
+            Contents::Fdb(_) => Driver::Fdb,
             Contents::Nats(_) => Driver::Nats,
             Contents::S3(_) => Driver::S3,
         }
@@ -89,6 +92,7 @@ impl Contents {
         match self {
             Contents::ClickHouse(contents) => contents.summary(),
             Contents::Cql(contents) => contents.summary(),
+            Contents::Fdb(contents) => contents.summary(),
             Contents::Nats(contents) => contents.summary(),
             Contents::S3(contents) => contents.summary(),
         }
@@ -99,6 +103,7 @@ impl Contents {
         match self {
             Contents::ClickHouse(contents) => contents.files(),
             Contents::Cql(contents) => contents.files(),
+            Contents::Fdb(contents) => contents.files(),
             Contents::Nats(contents) => contents.files(),
             Contents::S3(contents) => contents.files(),
         }

@@ -92,7 +92,7 @@ async fn start_anew(context: &Context, id: &str, component: &Component) -> Resul
     super::components::await_ready(context, id, component).await
 }
 
-/// Runs a program in the component's pod; which, where it has several, is left to chance.
+/// Runs a program in the component's pod.
 async fn exec_in_pod(
     context: &Context,
     component: &Component,
@@ -100,11 +100,7 @@ async fn exec_in_pod(
     within: Duration,
 ) -> Result<Said> {
     let kube = context.kube().await?;
-    let pods = kube.pods(&component.namespace, &selector(component.name.as_str())).await?;
-    // One that is ending would take the program with it.
-    let pod = pods.iter().find(|pod| pod.ready).or(pods.first()).ok_or_else(|| {
-        let what = format!("component {} has no pod to run a program in", component.name);
-        Error::failed("no-pod", what).hint("see what became of it: pipe status")
-    })?;
-    kube.exec(&component.namespace, &pod.name, None, &command, within).await
+    let (namespace, name) = (&component.namespace, component.name.as_str());
+    let pod = kube.pod_of(namespace, name, &selector(name)).await?;
+    kube.exec(namespace, &pod.name, None, &command, within).await
 }

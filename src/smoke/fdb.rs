@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use self::cli::Answer;
-use self::status::Status;
+pub(crate) use self::cli::Answer;
+pub(crate) use self::status::Status;
 use super::recorder::Outcome;
 use super::{Options, Recorder, Surroundings, Target, door, version};
 use crate::Result;

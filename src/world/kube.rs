@@ -26,6 +26,7 @@ mod object;
 mod pod;
 mod release;
 mod service;
+mod talk;
 mod workload;
 
 pub use admission::Admission;
@@ -37,6 +38,7 @@ pub use node::{NodeState, Taint};
 pub use object::StorageClassState;
 pub use pod::PodState;
 pub use release::{ReleaseRecord, SPEC_HASH_LABEL};
+pub use talk::{Heard, Hearing, Telling};
 pub use workload::Rollout;
 
 /// Owner of the fields that `pipe` applies.

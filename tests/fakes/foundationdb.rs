@@ -47,6 +47,15 @@ pub struct Database {
     pub version: u64,
     pub generation: u64,
     pub questions: u32,
+    /// Backups and restores, which an agent works at; the last of each kind.
+    pub work: BTreeMap<String, Work>,
+}
+
+/// A backup or a restore.
+pub struct Work {
+    pub folder: String,
+    /// `running`, `completed` or `aborted`.
+    pub state: &'static str,
 }
 
 impl Database {
@@ -61,7 +70,71 @@ impl Database {
             version: 1_000,
             generation: 2,
             questions: 0,
+            work: BTreeMap::new(),
         }
+    }
+
+    /// Whether a restore keeps all others out.
+    fn locked(&self) -> bool {
+        self.work.get("restore").is_some_and(|work| work.state == "running")
+    }
+
+    /// Takes `work backup` or `work restore` for an agent, who asks for it and says what came of it: an
+    /// answer and an error, of which one is empty.
+    pub fn work(&mut self, command: &[&str]) -> (String, String) {
+        let refused = |why: &str| (String::new(), why.to_owned());
+        let running = |work: &&mut Work| work.state == "running";
+        match command {
+            ["submit", "backup", _] if self.is_running("backup") => {
+                refused("ERROR: A backup is already running on tag `pipe'")
+            }
+            ["submit", "restore", _] if !self.pairs.is_empty() => {
+                refused("ERROR: Attempted to restore into a non-empty destination database")
+            }
+            ["submit", kind, folder] => {
+                let work = Work { folder: (*folder).to_owned(), state: "running" };
+                self.work.insert((*kind).to_owned(), work);
+                (String::new(), String::new())
+            }
+            ["abort", kind] => match self.work.get_mut(*kind).filter(running) {
+                Some(work) => {
+                    work.state = "aborted";
+                    (String::new(), String::new())
+                }
+                None => refused("ERROR: A backup was not running on tag `pipe'"),
+            },
+            ["state", kind] => {
+                let state = self.work.get(*kind).map_or("never ran", |work| work.state);
+                (state.to_owned(), String::new())
+            }
+            ["next"] => {
+                let next = self.work.iter().find(|(_, work)| work.state == "running");
+                let next = next.map(|(kind, work)| format!("{kind} {}", work.folder));
+                (next.unwrap_or_default(), String::new())
+            }
+            ["read"] => (self.table(), String::new()),
+            ["fill", table] => {
+                self.pairs = pairs(table.lines());
+                (String::new(), String::new())
+            }
+            ["done", kind] => {
+                if let Some(work) = self.work.get_mut(*kind).filter(running) {
+                    work.state = "completed";
+                }
+                (String::new(), String::new())
+            }
+            other => panic!("no agent asks {other:?}"),
+        }
+    }
+
+    fn is_running(&self, kind: &str) -> bool {
+        self.work.get(kind).is_some_and(|work| work.state == "running")
+    }
+
+    /// The version, then a key and its value on each line.
+    pub fn table(&self) -> String {
+        let lines = self.pairs.iter().map(|(key, value)| format!("{key} {value}\n"));
+        format!("{}\n{}", self.version, lines.collect::<String>())
     }
 
     /// `fdbcli --timeout SECONDS --exec COMMANDS`: what it prints on both streams.
@@ -85,7 +158,11 @@ impl Database {
             if commands.len() > 1 {
                 writeln!(out, ">>> {command}").unwrap();
             }
-            let words: Vec<&str> = command.split(' ').collect();
+            let words: Vec<&str> = command.split(' ').map(written).collect();
+            if self.locked() && words[0] != "status" {
+                errors += "ERROR: Database is locked (1038)\n";
+                break;
+            }
             match words[..] {
                 ["status", "minimal"] => out += self.minimal(),
                 ["status", "json"] => out += &self.status(),
@@ -106,9 +183,7 @@ impl Database {
                     let old = if self.lie == Lie::ReadsOldVersions { 900 } else { 0 };
                     writeln!(out, "{}", self.version - old).unwrap();
                 }
-                ["set", key, _]
-                    if key.starts_with(r"\xff") && self.lie != Lie::AcceptsSystemKeys =>
-                {
+                ["set", key, _] if key.starts_with(END) && self.lie != Lie::AcceptsSystemKeys => {
                     errors += "ERROR: Key outside legal range (2004)\n";
                     break;
                 }
@@ -128,6 +203,9 @@ impl Database {
                         self.commit(one, &mut out);
                     }
                 },
+                ["clear", key] => {
+                    self.pairs.remove(key);
+                }
                 ["commit"] => self.commit(open.take().unwrap(), &mut out),
                 ["rollback"] => {
                     let undone = open.take().unwrap();
@@ -146,6 +224,14 @@ impl Database {
                     Some(value) => writeln!(out, "`{key}' is `{value}'").unwrap(),
                     None => writeln!(out, "`{key}': not found").unwrap(),
                 },
+                ["getrangekeys", begin, end, limit] => {
+                    write!(out, "\nRange limited to {limit} keys\n").unwrap();
+                    let keys = self.pairs.range(begin.to_owned()..end.to_owned());
+                    for (key, _) in keys.take(limit.parse().unwrap()) {
+                        writeln!(out, "`{key}'").unwrap();
+                    }
+                    out += "\n";
+                }
                 ["getrange", begin, end, limit] => {
                     write!(out, "\nRange limited to {limit} keys\n").unwrap();
                     for (key, value) in self.pairs.range(begin.to_owned()..end.to_owned()) {
@@ -192,6 +278,8 @@ impl Database {
         let version = if lie == Lie::OldVersion { "7.3.67" } else { "7.3.78" };
         let (address, generation) = (&self.address, self.generation);
         let whole = data == "healthy";
+        let locked = self.locked();
+        let bytes: usize = self.pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
         format!(
             r#"
 {{
@@ -205,8 +293,8 @@ impl Database {
   }},
   "cluster": {{
     "configuration": {{"redundancy_mode": "single", "storage_engine": "ssd-2"}},
-    "data": {{"state": {{"healthy": {whole}, "name": "{data}"}}}},
-    "database_lock_state": {{"locked": false}},
+    "data": {{"state": {{"healthy": {whole}, "name": "{data}"}}, "total_kv_size_bytes": {bytes}}},
+    "database_lock_state": {{"locked": {locked}}},
     "generation": {generation},
     "messages": [],
     "processes": {{"a1": {{
@@ -219,4 +307,23 @@ impl Database {
 "#
         )
     }
+}
+
+/// Behind every key of users: `\xff` in words of `fdbcli`.
+const END: &str = "\u{10ffff}";
+
+/// A word as `fdbcli` reads it.
+fn written(word: &str) -> &str {
+    match word {
+        "\"\"" => "",
+        r"\xff" => END,
+        word if word.starts_with(r"\xff/") => END,
+        word => word,
+    }
+}
+
+/// A key and its value on each line.
+pub fn pairs<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let pairs = lines.filter_map(|line| line.split_once(' '));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

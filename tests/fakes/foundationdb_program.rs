@@ -1,5 +1,6 @@
-//! `fdbserver` and `fdbcli` of an image that a test builds: the fake database behind a socket, with its
-//! table in a file. It takes exactly what the chart gives the real ones, and is told apart by name.
+//! The programs of FoundationDB's image, of an image or a folder that a test makes: the fake database
+//! behind a socket, with its table in a file, and who talks to it. They take exactly what the chart and
+//! our scripts give the real ones, and are told apart by name.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -9,6 +10,8 @@ use std::time::Duration;
 #[allow(dead_code, reason = "lies are for the tests without a pod")]
 #[path = "foundationdb.rs"]
 mod fake;
+#[path = "foundationdb_backup.rs"]
+mod backup;
 
 use fake::{Database, Lie};
 
@@ -19,11 +22,17 @@ fn main() {
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();
-    match program.rsplit('/').next() {
-        Some("fdbserver") => server(&arguments),
-        Some("fdbcli") => cli(&arguments),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let code = match program.rsplit('/').next() {
+        Some("fdbserver") => server(&words),
+        Some("fdbcli") => cli(&words),
+        Some("backup_agent") => backup::agent(&words),
+        Some("fdbbackup") => backup::fdbbackup(&words),
+        Some("fdbrestore") => backup::fdbrestore(&words),
+        Some("df") => full_disk(),
         other => panic!("nothing is called {other:?} here"),
-    }
+    };
+    std::process::exit(code);
 }
 
 /// The coordinator of the cluster file that the environment names.
@@ -35,7 +44,18 @@ fn coordinator() -> String {
     address.to_owned()
 }
 
-fn server(arguments: &[String]) {
+/// What the server answers on both streams.
+fn ask(words: &[&str]) -> (String, String) {
+    let mut server = TcpStream::connect(coordinator()).expect("the coordinator");
+    server.write_all(words.join(&SEPARATOR.to_string()).as_bytes()).expect("it listens");
+    server.shutdown(Shutdown::Write).expect("it listens");
+    let mut answer = String::new();
+    server.read_to_string(&mut answer).expect("it answers");
+    let (out, errors) = answer.split_once(SEPARATOR).expect("both streams");
+    (out.to_owned(), errors.to_owned())
+}
+
+fn server(arguments: &[&str]) -> i32 {
     let options: BTreeMap<&str, &str> = arguments
         .iter()
         .map(|word| word.strip_prefix("--").and_then(|word| word.split_once('=')).expect("--x=y"))
@@ -56,12 +76,17 @@ fn server(arguments: &[String]) {
     for client in listener.incoming().flatten() {
         // A probe that only knocks says nothing.
         if let Some(command) = asked(&client) {
-            let (out, errors) = database.fdbcli(&command);
+            let words: Vec<&str> = command.iter().map(String::as_str).collect();
+            let (out, errors) = match words.split_first() {
+                Some((&"work", words)) => database.work(words),
+                _ => database.fdbcli(&command),
+            };
             save(&database, &file);
             let mut client = client;
             let _client_gone = write!(client, "{out}{SEPARATOR}{errors}");
         }
     }
+    0
 }
 
 fn asked(mut client: &TcpStream) -> Option<Vec<String>> {
@@ -71,16 +96,18 @@ fn asked(mut client: &TcpStream) -> Option<Vec<String>> {
     (!text.is_empty()).then(|| text.split(SEPARATOR).map(str::to_owned).collect())
 }
 
-fn cli(arguments: &[String]) {
-    let mut server = TcpStream::connect(coordinator()).expect("the coordinator");
-    let command = ["fdbcli".to_owned()].iter().chain(arguments).cloned().collect::<Vec<_>>();
-    server.write_all(command.join(&SEPARATOR.to_string()).as_bytes()).expect("it listens");
-    server.shutdown(Shutdown::Write).expect("it listens");
-    let mut answer = String::new();
-    server.read_to_string(&mut answer).expect("it answers");
-    let (out, errors) = answer.split_once(SEPARATOR).expect("both streams");
+fn cli(arguments: &[&str]) -> i32 {
+    let (out, errors) = ask(&[&["fdbcli"], arguments].concat());
     print!("{out}");
     eprint!("{errors}");
+    0
+}
+
+/// What `df -Pk` says of a disk that has nearly nothing left.
+fn full_disk() -> i32 {
+    println!("Filesystem 1024-blocks Used Available Capacity Mounted on");
+    println!("/dev/disk 100000 95904 4096 96% /tmp");
+    0
 }
 
 /// First the numbers, then a key and its value on each line.
@@ -95,18 +122,16 @@ fn load(database: &mut Database, file: &str) {
     database.version = version;
     // Each start is a recovery.
     database.generation = generation + 1;
-    let pairs = lines.filter_map(|line| line.split_once(' '));
-    database.pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    database.pairs = fake::pairs(lines);
 }
 
 fn save(database: &Database, file: &str) {
     if !database.configured {
         return;
     }
-    let mut text = format!("{} {}\n", database.version, database.generation);
-    for (key, value) in &database.pairs {
-        text += &format!("{key} {value}\n");
-    }
+    let table = database.table();
+    let (_version, pairs) = table.split_once('\n').expect("a version");
+    let text = format!("{} {}\n{pairs}", database.version, database.generation);
     std::fs::write(format!("{file}.new"), text).expect("the table is written");
     std::fs::rename(format!("{file}.new"), file).expect("the table is written");
 }

@@ -14,6 +14,7 @@ use crate::env::TestEnv;
 use crate::scripted::{Reply, Request, Scripted};
 
 mod cql;
+mod fdb;
 mod nats;
 mod store;
 

@@ -11,7 +11,7 @@ use crate::lying::{self, Run, assert_caught, names};
 
 use self::server::{Lie, LyingFdb};
 
-mod server;
+pub mod server;
 
 async fn kube(port: u16) -> Kube {
     let text = format!(

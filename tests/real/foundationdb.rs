@@ -87,7 +87,8 @@ fn build() {
                 COPY fdbserver /usr/bin/fdbserver\n\
                 RUN [\"/bin/busybox\", \"mkdir\", \"-p\", \"/var/fdb/data\", \"/var/fdb/logs\", \"/tmp\"]\n\
                 RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
-                RUN [\"/bin/busybox\", \"ln\", \"-s\", \"fdbserver\", \"/usr/bin/fdbcli\"]\n\
+                RUN for name in fdbcli fdbbackup backup_agent fdbrestore; do \
+                ln -s fdbserver /usr/bin/$name; done\n\
                 ENV PATH=/usr/bin:/bin FDB_CLUSTER_FILE=/var/fdb/fdb.cluster\n\
                 ENTRYPOINT [\"/bin/false\"]\n";
     std::fs::write(folder.path().join("Containerfile"), file).expect("a file");
@@ -118,6 +119,7 @@ fn proven(home: &Home, more: fn(&Home, &str)) {
     }
 
     TcpStream::connect(&coordinator).expect("this host reaches the node");
+    comes_back(home);
     more(home, &coordinator);
 
     // A pod that serves nobody is not called proven.
@@ -128,6 +130,32 @@ fn proven(home: &Home, more: fn(&Home, &str)) {
     assert_eq!(refused.status.code(), Some(5), "{said}");
     assert!(said.contains("has no pod to run a program in"), "{said}");
     home.ok("teardown one");
+}
+
+/// What is lost after a backup comes back, and what came since is gone.
+fn comes_back(home: &Home) {
+    let range = "getrange shop/ shop0 1000";
+    cli(home, "writemode on; begin; set shop/1 boat; set shop/2 harbour; commit");
+    let before = cli(home, range);
+    assert!(before.contains("`shop/1' is `boat'") && before.contains("`shop/2' is `harbour'"));
+    let (_, made) = home.stream("backup one");
+    let backup = &made["backups"][0];
+    assert!(
+        backup["holds"].as_str().is_some_and(|it| it.starts_with("all keys at version ")),
+        "{made}"
+    );
+
+    cli(home, r#"writemode on; clearrange "" \xff"#);
+    home.ok("restore one");
+    assert_eq!(cli(home, range), before, "into an empty database");
+    cli(home, "writemode on; begin; set shop/1 sold; clear shop/2; set later x; commit");
+    let refused = home.fails("restore one", 1);
+    assert!(refused.contains("every key of its database"), "{refused}");
+    home.ok("restore one --replace");
+    assert_eq!(cli(home, range), before);
+    assert!(cli(home, "get later").contains("`later': not found"));
+    let list = "kubectl -c one -- exec -n data foundationdb-0 -- ls /tmp";
+    assert!(!home.ok(list).contains("pipe-backup"), "nothing stays in the pod");
 }
 
 /// What was set stays, and the file leads there still.

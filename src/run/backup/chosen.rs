@@ -1,7 +1,8 @@
 //! The components that are meant, where they are reached, and those that cannot be.
 
 use super::{LeftOut, PlaceName};
-use crate::backup::{Driver, Place, Target};
+use crate::backup::{Driver, Place, Pods, Target};
+use crate::run::components::selector;
 use crate::run::status;
 use crate::run::up::Environment;
 use crate::spec::{ClusterName, Component, ComponentName, Keep};
@@ -50,6 +51,29 @@ impl Chosen {
         Ok(())
     }
 
+    /// Leaves out what takes running programs in a pod, which no pod of ours may do.
+    ///
+    /// # Errors
+    /// It was asked for by its name.
+    pub(super) fn keep_to_ports(&mut self, asked: &[String]) -> Result<()> {
+        let why = "its programs run in its pod, where pods of the cluster may not start any; let \
+                   the host do it: pipe backup with --to DIR, by cron";
+        let in_pod: Vec<ComponentName> =
+            self.all.iter().filter(|it| it.driver.is_in_pod()).map(|it| it.name.clone()).collect();
+        for name in in_pod {
+            if asked.iter().any(|asked| asked == name.as_str()) {
+                let what = format!("the cluster cannot back up {name} by itself");
+                return Err(Error::usage("backup-in-pod", what).because(why));
+            }
+            self.all.retain(|subject| subject.name != name);
+            if self.names.contains(&name) {
+                self.names.retain(|other| *other != name);
+                self.left_out.push(LeftOut { component: name, why: why.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// Tells what is left out.
     pub(super) fn warn(&self, environment: &Environment<'_>) {
         for LeftOut { component, why } in &self.left_out {
@@ -87,13 +111,18 @@ pub(super) fn choose(
         let port = component.smoke_port().and_then(|port| reservation.ports.get(port));
         let installed = last.components.contains_key(name);
         let why = match (driver, port) {
-            (Some(driver), Some(port)) if installed => {
+            (Some(driver), port) if installed && (port.is_some() || driver.is_in_pod()) => {
                 let stored = store.get(name).cloned().unwrap_or_default();
                 let credentials = stored.iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
                 let target = Target {
                     component: name.to_string(),
                     host: "127.0.0.1".to_owned(),
-                    port: *port,
+                    port: port.copied(),
+                    pods: Some(Pods {
+                        kubeconfig: state.kubeconfig(),
+                        namespace: component.namespace.clone(),
+                        selector: selector(name.as_str()),
+                    }),
                     credentials: credentials.collect(),
                 };
                 if names.is_empty() || asked {
@@ -104,8 +133,8 @@ pub(super) fn choose(
                 continue;
             }
             (None, _) => "pipe has no way to back it up",
-            (Some(_), None) => "it has no port on this host",
-            (Some(_), Some(_)) => "it is not installed",
+            (Some(_), _) if !installed => "it is not installed",
+            (Some(_), _) => "it has no port on this host",
         };
         if asked {
             let what = format!("{name} cannot be backed up or restored");

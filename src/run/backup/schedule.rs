@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{BackedUp, Chosen, PlaceName, Subject, choose, make};
-use crate::backup::{Driver, Target};
+use crate::backup::{Driver, Pods, Target};
 use crate::provider::labels;
 use crate::run::context::Context;
 use crate::run::own_pod::{self, NAMESPACE, OwnPod};
@@ -63,7 +63,9 @@ struct Told {
 struct ToldTarget {
     component: String,
     host: String,
-    port: u16,
+    port: Option<u16>,
+    #[serde(skip)]
+    pods: Option<Pods>,
     credentials: BTreeMap<String, String>,
 }
 
@@ -101,6 +103,7 @@ pub async fn schedule(
     }
     let place = to.open(cluster, &chosen.all)?;
     chosen.keep_out_of_itself(to, &place, names)?;
+    chosen.keep_to_ports(names)?;
     chosen.warn(environment);
     let context = context(environment, cluster).await?;
     let kube = context.kube().await?;
@@ -109,7 +112,12 @@ pub async fn schedule(
         let components = &context.spec()?.profile.components;
         let Some(component) = components.iter().find(|it| it.name == name) else { continue };
         let (host, port) = own_pod::service(kube, component).await?;
-        subjects.push(Told { name, driver, target: Target { host, port, ..target }, keep });
+        subjects.push(Told {
+            name,
+            driver,
+            target: Target { host, port: Some(port), pods: None, ..target },
+            keep,
+        });
     }
     let errand = Errand {
         cluster: cluster.clone(),

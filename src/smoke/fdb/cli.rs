@@ -7,14 +7,14 @@ const BRIEF: usize = 300;
 
 /// Everything that one run said. Errors go to standard error, and so do warnings.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     stdout: String,
     text: String,
 }
 
 impl Answer {
     /// An answer that was cut off by the time limit is none.
-    pub(super) fn of(said: Said) -> Result<Answer, String> {
+    pub(crate) fn of(said: Said) -> Result<Answer, String> {
         let text = format!("{}\n{}", said.stdout.trim(), said.stderr.trim());
         let answer = Answer { text: text.trim().to_owned(), stdout: said.stdout };
         match answer.text.contains("Specified timeout reached") {
@@ -32,12 +32,12 @@ impl Answer {
     }
 
     /// Standard output alone: JSON, where that was asked for.
-    pub(super) fn stdout(&self) -> &str {
+    pub(crate) fn stdout(&self) -> &str {
         &self.stdout
     }
 
     /// On one line, shortened.
-    pub(super) fn brief(&self) -> String {
+    pub(crate) fn brief(&self) -> String {
         let words: Vec<&str> = self.text.split_whitespace().collect();
         let line = words.join(" ");
         match line.char_indices().nth(BRIEF) {
@@ -65,6 +65,16 @@ impl Answer {
             let (_, code) = line.strip_prefix("ERROR: ")?.rsplit_once('(')?;
             code.strip_suffix(')')?.parse().ok()
         })
+    }
+
+    /// The first line that says that something failed.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.lines().find(|line| line.starts_with("ERROR: "))
+    }
+
+    /// `getrangekeys`: `` `key' ``, in order.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        self.lines().filter_map(|line| line.strip_prefix('`')?.strip_suffix('\'')).collect()
     }
 
     /// `` `key' is `value' ``, in order.

@@ -16,7 +16,7 @@ const REDUNDANCY: &str = "single";
 /// What was read of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Status {
+pub(crate) struct Status {
     client: Client,
     cluster: Cluster,
 }
@@ -51,6 +51,7 @@ struct Cluster {
     generation: u64,
     processes: BTreeMap<String, Process>,
     messages: Vec<Message>,
+    tenants: Tenants,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,6 +77,13 @@ impl State {
 #[serde(default)]
 struct Data {
     state: State,
+    total_kv_size_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tenants {
+    num_tenants: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +117,7 @@ struct Message {
 
 impl Status {
     /// Reads what `fdbcli` printed: the document alone, or nothing of it.
-    pub(super) fn parse(text: &str) -> Result<Status, String> {
+    pub(crate) fn parse(text: &str) -> Result<Status, String> {
         // Warnings of a slow cluster stand before it.
         let start = text.find('{').ok_or_else(|| {
             let start: String = text.trim().chars().take(100).collect();
@@ -167,13 +175,33 @@ impl Status {
         faults
     }
 
+    /// Whether it takes transactions.
+    pub(crate) fn is_available(&self) -> bool {
+        self.client.database_status.available
+    }
+
+    /// Whether somebody keeps all others out.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.cluster.database_lock_state.locked
+    }
+
+    /// What keys and values come to, about: it is counted now and then.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cluster.data.total_kv_size_bytes
+    }
+
+    /// How many tenants share its keys.
+    pub(crate) fn tenants(&self) -> u64 {
+        self.cluster.tenants.num_tenants
+    }
+
     /// Counts the recoveries of a database; each start of its process is one.
     pub(super) fn generation(&self) -> u64 {
         self.cluster.generation
     }
 
     /// The version of its one process.
-    pub(super) fn version(&self) -> Option<&str> {
+    pub(crate) fn version(&self) -> Option<&str> {
         let version = self.cluster.processes.values().next()?.version.as_str();
         (!version.is_empty()).then_some(version)
     }

@@ -49,7 +49,7 @@ impl Kube {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let process = self.call(&what, api.exec(pod, command, &parameters)).await?;
         match timeout(within, ended(process)).await {
-            Ok((stdout, stderr, status)) => said(&what, stdout, stderr, status),
+            Ok((stdout, stderr, status)) => said(&what, stdout, stderr, status.as_ref()),
             Err(_elapsed) => Err(Error::timed_out("kube-timeout", format!("cannot {what}"))
                 .because(format!("it did not end within {} s", within.as_secs()))),
         }
@@ -88,12 +88,18 @@ async fn text(stream: Option<impl AsyncRead + Unpin>) -> String {
 }
 
 /// The streams with the exit code that the API server's last word holds.
-fn said(what: &str, stdout: String, stderr: String, status: Option<Status>) -> Result<Said> {
+fn said(what: &str, stdout: String, stderr: String, status: Option<&Status>) -> Result<Said> {
+    code(what, status).map(|code| Said { stdout, stderr, code })
+}
+
+/// The exit code that the API server's last word holds; without one the connection ended before the
+/// program did.
+pub(super) fn code(what: &str, status: Option<&Status>) -> Result<i32> {
     let Some(status) = status else {
         return Err(fault::broken_off(what, "the connection ended before the program did"));
     };
     if status.status.as_deref() == Some("Success") {
-        return Ok(Said { stdout, stderr, code: 0 });
+        return Ok(0);
     }
     let causes = status.details.as_ref().and_then(|details| details.causes.as_ref());
     let code = causes
@@ -101,13 +107,10 @@ fn said(what: &str, stdout: String, stderr: String, status: Option<Status>) -> R
         .flatten()
         .find(|cause| cause.reason.as_deref() == Some("ExitCode"))
         .and_then(|cause| cause.message.as_deref()?.parse().ok());
-    match code {
-        Some(code) => Ok(Said { stdout, stderr, code }),
-        None => {
-            let message = status.message.as_deref().map(str::trim).unwrap_or("no message");
-            Err(Error::failed("kube-exec", format!("cannot {what}")).because(message))
-        }
-    }
+    code.ok_or_else(|| {
+        let message = status.message.as_deref().map(str::trim).unwrap_or("no message");
+        Error::failed("kube-exec", format!("cannot {what}")).because(message)
+    })
 }
 
 #[cfg(test)]
@@ -125,7 +128,7 @@ mod tests {
                 "message": "command terminated with non-zero exit code",
                 "details": {"causes": [{"reason": "ExitCode", "message": "3"}]}}"#,
         );
-        let said = said("run x", "out".into(), "err".into(), ended).unwrap();
+        let said = said("run x", "out".into(), "err".into(), ended.as_ref()).unwrap();
         assert_eq!(said, Said { stdout: "out".into(), stderr: "err".into(), code: 3 });
     }
 
@@ -135,7 +138,8 @@ mod tests {
             r#"{"status": "Failure", "reason": "InternalError",
                 "message": "exec failed: \"fdbcli\": executable file not found in $PATH"}"#,
         );
-        let error = said("run fdbcli in pod a/b", String::new(), String::new(), ended).unwrap_err();
+        let error = said("run fdbcli in pod a/b", String::new(), String::new(), ended.as_ref())
+            .unwrap_err();
         assert_eq!(error.code, "kube-exec");
         assert!(error.to_string().contains("executable file not found"), "{error}");
         let error = said("run x", "half".into(), String::new(), None).unwrap_err();

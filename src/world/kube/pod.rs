@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 
 use super::{Kube, fault};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Events shown for each pod by [`Kube::explain`].
 const EXPLAIN_EVENTS: usize = 3;
@@ -62,6 +62,28 @@ impl Kube {
         let mut pods: Vec<PodState> = list.items.into_iter().map(state).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(pods)
+    }
+
+    /// A pod of `component` to run a program in: one that is ready, before one that is ending and would
+    /// take the program with it; which of several is left to chance.
+    ///
+    /// # Errors
+    /// Those of every request, and `no-pod`.
+    pub async fn pod_of(
+        &self,
+        namespace: &str,
+        component: &str,
+        selector: &str,
+    ) -> Result<PodState> {
+        let mut pods = self.pods(namespace, selector).await?;
+        let ready = pods.iter().position(|pod| pod.ready).unwrap_or_default();
+        match ready < pods.len() {
+            true => Ok(pods.swap_remove(ready)),
+            false => {
+                let what = format!("component {component} has no pod to run a program in");
+                Err(Error::failed("no-pod", what).hint("see what became of it: pipe status"))
+            }
+        }
     }
 
     /// The pods of all namespaces that are bound to a node.

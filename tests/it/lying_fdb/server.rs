@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+#[allow(dead_code, reason = "backups are for programs in a pod")]
 #[path = "../../fakes/foundationdb.rs"]
 mod fake;
 
@@ -117,7 +118,7 @@ async fn serve(socket: TcpStream, database: Arc<Mutex<Database>>) {
 }
 
 /// A word of a query, percent-encoded as in a form.
-fn decoded(word: &str) -> String {
+pub fn decoded(word: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = word.bytes();
     while let Some(byte) = rest.next() {
